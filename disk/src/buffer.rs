@@ -1,0 +1,384 @@
+//! Memory that can be lent to the kernel.
+//!
+//! A completion outlives the call that asked for it, so a borrowed `&mut [u8]` cannot be lent:
+//! the borrow would end when the future is dropped, and the kernel would go on writing. Buffers
+//! are therefore given by value, live in the operation's slot meanwhile, and come back with the
+//! result ([`BufResult`]).
+//!
+//! The names are those of tokio-uring, monoio and compio.
+#![allow(unsafe_code)]
+
+use std::any::Any;
+use std::io;
+use std::mem::MaybeUninit;
+use std::ops::Range;
+use std::slice;
+
+use bytes::{Bytes, BytesMut};
+
+use crate::pool::PoolBuf;
+
+/// A result together with the buffer that was lent for it.
+pub type BufResult<T, B> = (io::Result<T>, B);
+
+/// A buffer that may be lent for writing from.
+///
+/// # Safety
+/// While the value is not accessed, `stable_ptr` must stay the same and point to `init_len`
+/// initialised bytes, wherever the value itself is moved.
+pub unsafe trait IoBuf: 'static {
+    /// Where the buffer starts.
+    fn stable_ptr(&self) -> *const u8;
+
+    /// How many bytes from the start are initialised.
+    fn init_len(&self) -> usize;
+
+    /// An owned view of `range`, so that a part of a buffer can be lent.
+    ///
+    /// ```
+    /// use ambidex_disk::IoBuf;
+    /// let view = vec![1, 2, 3, 4].slice(1..3);
+    /// assert_eq!(view.init_len(), 2);
+    /// assert_eq!(view.into_inner(), [1, 2, 3, 4]);
+    /// ```
+    ///
+    /// # Panics
+    /// If `range` is backwards.
+    fn slice(self, range: Range<usize>) -> Slice<Self>
+    where
+        Self: Sized,
+    {
+        assert!(range.start <= range.end, "a slice starts before its end");
+        Slice { inner: self, range }
+    }
+}
+
+/// A buffer that may be lent for reading into.
+///
+/// # Safety
+/// As [`IoBuf`], and `stable_mut_ptr` points to `capacity` bytes that may be written.
+pub unsafe trait IoBufMut: IoBuf {
+    /// Where the buffer starts.
+    fn stable_mut_ptr(&mut self) -> *mut u8;
+
+    /// How many bytes from the start may be written.
+    fn capacity(&self) -> usize;
+
+    /// The kernel has filled exactly the first `length` bytes: that is the buffer's length now, if
+    /// it has one.
+    ///
+    /// # Safety
+    /// The first `length` bytes are initialised, and `length <= capacity`.
+    unsafe fn set_init(&mut self, length: usize);
+
+    /// Whether a loan of this type carries a range already.
+    #[doc(hidden)]
+    const SLICED: bool = false;
+
+    /// Moves the buffer into a slot. The types of this crate do it without allocating.
+    #[doc(hidden)]
+    fn lend(self) -> Loan
+    where
+        Self: Sized,
+    {
+        Loan::new(Memory::Other(Box::new(self)))
+    }
+
+    /// The way back of [`IoBufMut::lend`].
+    #[doc(hidden)]
+    fn reclaim(loan: Loan) -> Self
+    where
+        Self: Sized,
+    {
+        unbox(loan)
+    }
+}
+
+fn unbox<B: IoBufMut>(loan: Loan) -> B {
+    let Memory::Other(erased) = loan.memory else {
+        unreachable!("a loan returns to the type that lent it");
+    };
+    let any: Box<dyn Any> = erased;
+    *any.downcast()
+        .expect("a loan returns to the type that lent it")
+}
+
+/// A buffer whose type the slot does not know.
+pub(crate) trait Erased: Any {
+    fn pointer(&mut self) -> *mut u8;
+    fn room(&self) -> usize;
+}
+
+impl<B: IoBufMut> Erased for B {
+    fn pointer(&mut self) -> *mut u8 {
+        self.stable_mut_ptr()
+    }
+    fn room(&self) -> usize {
+        self.capacity()
+    }
+}
+
+/// The buffer types that a slot holds without a box.
+pub(crate) enum Memory {
+    Vec(Vec<u8>),
+    Boxed(Box<[u8]>),
+    BytesMut(BytesMut),
+    Pool(PoolBuf),
+    Other(Box<dyn Erased>),
+}
+
+/// A buffer on loan: what a slot holds while the kernel works.
+#[doc(hidden)]
+pub struct Loan {
+    pub(crate) memory: Memory,
+    /// The part that is lent; all of it if `None`.
+    range: Option<Range<usize>>,
+}
+
+impl Loan {
+    fn new(memory: Memory) -> Loan {
+        Loan {
+            memory,
+            range: None,
+        }
+    }
+
+    /// The part that the kernel may write.
+    pub(crate) fn target(&mut self) -> (*mut u8, usize) {
+        let (start, room) = match &mut self.memory {
+            Memory::Vec(buffer) => (buffer.stable_mut_ptr(), buffer.capacity()),
+            Memory::Boxed(buffer) => (buffer.stable_mut_ptr(), buffer.len()),
+            Memory::BytesMut(buffer) => (buffer.stable_mut_ptr(), buffer.capacity()),
+            Memory::Pool(buffer) => (buffer.stable_mut_ptr(), buffer.capacity()),
+            Memory::Other(buffer) => (buffer.pointer(), buffer.room()),
+        };
+        let Some(range) = &self.range else {
+            return (start, room);
+        };
+        let begin = range.start.min(room);
+        // SAFETY: `begin <= room`, so the pointer stays within the buffer or one past its end.
+        (unsafe { start.add(begin) }, range.end.min(room) - begin)
+    }
+
+    /// The same part, for a call on this thread.
+    pub(crate) fn as_uninit(&mut self) -> &mut [MaybeUninit<u8>] {
+        let (start, room) = self.target();
+        // SAFETY: IoBufMut promises `room` writable bytes from `start`, borrowed with `self`.
+        unsafe { slice::from_raw_parts_mut(start.cast(), room) }
+    }
+}
+
+/// Marks `length` bytes as filled and hands the buffer back.
+pub(crate) fn settle<B: IoBufMut>(result: io::Result<u32>, loan: Loan) -> BufResult<usize, B> {
+    let mut buffer = B::reclaim(loan);
+    let result = result.map(|length| length as usize);
+    if let Ok(length) = result {
+        assert!(
+            length <= buffer.capacity(),
+            "the kernel read no more than asked"
+        );
+        // SAFETY: the kernel has written `length` bytes (G1: nobody else touched them since).
+        unsafe { buffer.set_init(length) };
+    }
+    (result, buffer)
+}
+
+macro_rules! held_in_place {
+    ($type:ty, $variant:ident) => {
+        fn lend(self) -> Loan {
+            Loan::new(Memory::$variant(self))
+        }
+        fn reclaim(loan: Loan) -> Self {
+            match loan.memory {
+                Memory::$variant(buffer) => buffer,
+                _ => unreachable!("a loan returns to the type that lent it"),
+            }
+        }
+    };
+}
+
+// SAFETY: a Vec's heap block stays where it is when the Vec is moved.
+unsafe impl IoBuf for Vec<u8> {
+    fn stable_ptr(&self) -> *const u8 {
+        self.as_ptr()
+    }
+    fn init_len(&self) -> usize {
+        self.len()
+    }
+}
+
+// SAFETY: as above; `capacity` bytes are allocated.
+unsafe impl IoBufMut for Vec<u8> {
+    fn stable_mut_ptr(&mut self) -> *mut u8 {
+        self.as_mut_ptr()
+    }
+    fn capacity(&self) -> usize {
+        self.capacity()
+    }
+    unsafe fn set_init(&mut self, length: usize) {
+        // SAFETY: the caller promises that `length` bytes are initialised.
+        unsafe { self.set_len(length) };
+    }
+    held_in_place!(Vec<u8>, Vec);
+}
+
+// SAFETY: a boxed slice stays where it is when the Box is moved.
+unsafe impl IoBuf for Box<[u8]> {
+    fn stable_ptr(&self) -> *const u8 {
+        self.as_ptr()
+    }
+    fn init_len(&self) -> usize {
+        self.len()
+    }
+}
+
+// SAFETY: as above.
+unsafe impl IoBufMut for Box<[u8]> {
+    fn stable_mut_ptr(&mut self) -> *mut u8 {
+        self.as_mut_ptr()
+    }
+    fn capacity(&self) -> usize {
+        self.len()
+    }
+    unsafe fn set_init(&mut self, _length: usize) {}
+    held_in_place!(Box<[u8]>, Boxed);
+}
+
+// SAFETY: the heap block of a BytesMut stays where it is when the BytesMut is moved.
+unsafe impl IoBuf for BytesMut {
+    fn stable_ptr(&self) -> *const u8 {
+        self.as_ptr()
+    }
+    fn init_len(&self) -> usize {
+        self.len()
+    }
+}
+
+// SAFETY: as above; `capacity` bytes are allocated and exclusively ours.
+unsafe impl IoBufMut for BytesMut {
+    fn stable_mut_ptr(&mut self) -> *mut u8 {
+        self.as_mut_ptr()
+    }
+    fn capacity(&self) -> usize {
+        self.capacity()
+    }
+    unsafe fn set_init(&mut self, length: usize) {
+        // SAFETY: the caller promises that `length` bytes are initialised.
+        unsafe { self.set_len(length) };
+    }
+    held_in_place!(BytesMut, BytesMut);
+}
+
+// SAFETY: the arena of the pool stays where it is for as long as a buffer of it lives.
+unsafe impl IoBuf for PoolBuf {
+    fn stable_ptr(&self) -> *const u8 {
+        self.start()
+    }
+    fn init_len(&self) -> usize {
+        self.len()
+    }
+}
+
+// SAFETY: as above; a pool hands each buffer to one owner at a time.
+unsafe impl IoBufMut for PoolBuf {
+    fn stable_mut_ptr(&mut self) -> *mut u8 {
+        self.start()
+    }
+    fn capacity(&self) -> usize {
+        self.room()
+    }
+    unsafe fn set_init(&mut self, length: usize) {
+        self.set_filled(length);
+    }
+    held_in_place!(PoolBuf, Pool);
+}
+
+// SAFETY: the content of a Bytes is immutable and stays where it is.
+unsafe impl IoBuf for Bytes {
+    fn stable_ptr(&self) -> *const u8 {
+        self.as_ptr()
+    }
+    fn init_len(&self) -> usize {
+        self.len()
+    }
+}
+
+// SAFETY: static memory stays where it is.
+unsafe impl IoBuf for &'static [u8] {
+    fn stable_ptr(&self) -> *const u8 {
+        self.as_ptr()
+    }
+    fn init_len(&self) -> usize {
+        self.len()
+    }
+}
+
+/// An owned view of a part of a buffer; see [`IoBuf::slice`].
+#[derive(Debug)]
+pub struct Slice<B> {
+    inner: B,
+    range: Range<usize>,
+}
+
+impl<B> Slice<B> {
+    /// The whole buffer again.
+    pub fn into_inner(self) -> B {
+        self.inner
+    }
+}
+
+// SAFETY: a part of a stable buffer is stable; the range is clamped to the initialised bytes.
+unsafe impl<B: IoBuf> IoBuf for Slice<B> {
+    fn stable_ptr(&self) -> *const u8 {
+        let begin = self.range.start.min(self.inner.init_len());
+        // SAFETY: `begin` is at most the initialised length.
+        unsafe { self.inner.stable_ptr().add(begin) }
+    }
+    fn init_len(&self) -> usize {
+        let length = self.inner.init_len();
+        self.range.end.min(length) - self.range.start.min(length)
+    }
+}
+
+// SAFETY: a part of a stable buffer is stable; the range is clamped to the capacity.
+unsafe impl<B: IoBufMut> IoBufMut for Slice<B> {
+    fn stable_mut_ptr(&mut self) -> *mut u8 {
+        let begin = self.range.start.min(self.inner.capacity());
+        // SAFETY: `begin` is at most the capacity.
+        unsafe { self.inner.stable_mut_ptr().add(begin) }
+    }
+    fn capacity(&self) -> usize {
+        let capacity = self.inner.capacity();
+        self.range.end.min(capacity) - self.range.start.min(capacity)
+    }
+    unsafe fn set_init(&mut self, length: usize) {
+        // What lies before the view keeps its length: only a view that starts within the
+        // initialised part may extend it.
+        if self.range.start <= self.inner.init_len() {
+            let end = self.range.start + length;
+            // SAFETY: the part before the view is initialised, and so is the view up to `length`.
+            unsafe { self.inner.set_init(end) };
+        }
+    }
+    const SLICED: bool = true;
+
+    fn lend(self) -> Loan {
+        if B::SLICED {
+            // A loan has room for one range; a slice of a slice pays for a box.
+            return Loan::new(Memory::Other(Box::new(self)));
+        }
+        let mut loan = self.inner.lend();
+        loan.range = Some(self.range);
+        loan
+    }
+    fn reclaim(mut loan: Loan) -> Self {
+        if B::SLICED {
+            return unbox(loan);
+        }
+        let range = loan.range.take().expect("a slice lends a range");
+        Slice {
+            inner: B::reclaim(loan),
+            range,
+        }
+    }
+}

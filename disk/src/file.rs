@@ -1,0 +1,422 @@
+//! Files: open, read, metadata, close.
+
+use std::ffi::CString;
+use std::fmt;
+use std::io;
+use std::mem::MaybeUninit;
+use std::ops::BitOr;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::rc::Rc;
+
+use crate::buffer::{BufResult, IoBufMut, settle};
+use crate::kernel::OpenHow;
+use crate::metadata::Metadata;
+use crate::operation::Operation;
+use crate::policy::{Lane, Place};
+use crate::request::{Request, TRANSFER_MAX};
+use crate::ring::Handle;
+use crate::syscalls;
+
+/// How a path is resolved: `RESOLVE_*` of openat2(2), Linux 5.6.
+///
+/// ```
+/// use ambidex_disk::Resolve;
+/// let contained = Resolve::BENEATH | Resolve::NO_MAGICLINKS;
+/// assert_ne!(contained, Resolve::BENEATH);
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Resolve(u64);
+
+impl Resolve {
+    /// Neither `..`, nor an absolute path, nor a symbolic link leads out of the directory.
+    pub const BENEATH: Resolve = Resolve(libc::RESOLVE_BENEATH);
+    /// No magic links, as in /proc/self/fd.
+    pub const NO_MAGICLINKS: Resolve = Resolve(libc::RESOLVE_NO_MAGICLINKS);
+    /// No symbolic links at all.
+    pub const NO_SYMLINKS: Resolve = Resolve(libc::RESOLVE_NO_SYMLINKS);
+    /// No other mount.
+    pub const NO_XDEV: Resolve = Resolve(libc::RESOLVE_NO_XDEV);
+}
+
+impl BitOr for Resolve {
+    type Output = Resolve;
+    fn bitor(self, other: Resolve) -> Resolve {
+        Resolve(self.0 | other.0)
+    }
+}
+
+/// How a read is made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ReadFlags(i32);
+
+impl ReadFlags {
+    /// Answer only what is cached; `EAGAIN` (`WouldBlock`) instead of waiting for a device, and
+    /// `EOPNOTSUPP` where the filesystem cannot tell (`RWF_NOWAIT`, preadv2(2)).
+    pub const NOWAIT: ReadFlags = ReadFlags(libc::RWF_NOWAIT);
+}
+
+/// Options for opening a file.
+///
+/// ```no_run
+/// # async fn example(handle: ambidex_disk::Handle) -> std::io::Result<()> {
+/// use ambidex_disk::{OpenOptions, Resolve};
+/// let site = OpenOptions::new().directory().open(&handle, "site").await?;
+/// let page = OpenOptions::new()
+///     .resolve(Resolve::BENEATH)
+///     .open_at(&site, "index.html")
+///     .await?;
+/// # Ok(()) }
+/// ```
+#[derive(Clone, Debug)]
+pub struct OpenOptions {
+    flags: i32,
+    resolve: Resolve,
+}
+
+impl Default for OpenOptions {
+    fn default() -> OpenOptions {
+        OpenOptions::new()
+    }
+}
+
+impl OpenOptions {
+    /// For reading.
+    #[must_use]
+    pub fn new() -> OpenOptions {
+        OpenOptions {
+            flags: libc::O_RDONLY | libc::O_CLOEXEC,
+            resolve: Resolve::default(),
+        }
+    }
+
+    /// A directory to open others relative to (`O_PATH | O_DIRECTORY`): it cannot be read.
+    #[must_use]
+    pub fn directory(mut self) -> OpenOptions {
+        self.flags |= libc::O_PATH | libc::O_DIRECTORY;
+        self
+    }
+
+    /// Do not wait for the other end of a FIFO or for a device (`O_NONBLOCK`, open(2)).
+    #[must_use]
+    pub fn nonblocking(mut self) -> OpenOptions {
+        self.flags |= libc::O_NONBLOCK;
+        self
+    }
+
+    /// Further `O_*` flags.
+    #[must_use]
+    pub fn custom_flags(mut self, flags: i32) -> OpenOptions {
+        self.flags |= flags;
+        self
+    }
+
+    /// How the path is resolved.
+    #[must_use]
+    pub fn resolve(mut self, resolve: Resolve) -> OpenOptions {
+        self.resolve = self.resolve | resolve;
+        self
+    }
+
+    /// Opens `path`. Where it leads is not known before, so a worker thread does it.
+    ///
+    /// # Errors
+    /// Those of openat2(2), unchanged; `InvalidInput` for a path with a NUL byte.
+    ///
+    /// # Cancel safety
+    /// Dropping it abandons the open; a descriptor that arrives later is closed.
+    pub async fn open(&self, handle: &Handle, path: impl AsRef<Path>) -> io::Result<File> {
+        let path = CString::new(path.as_ref().as_os_str().as_bytes())?;
+        let lane = Some(Lane::Crossing);
+        let (result, _) = self.attempt(handle, None, path, self.resolve, lane).await;
+        result
+    }
+
+    /// Opens `path` relative to `dir`. A path that stays on the mount of `dir`, if that is a local
+    /// one, and is cached, is opened at once; anything else by a worker thread.
+    ///
+    /// # Errors
+    /// Those of openat2(2), unchanged: `EXDEV` for a path that leaves `dir` under
+    /// [`Resolve::BENEATH`], `ELOOP`, `ENOENT`...; `InvalidInput` for a path with a NUL byte.
+    ///
+    /// # Cancel safety
+    /// Dropping it abandons the open; a descriptor that arrives later is closed.
+    pub async fn open_at(&self, dir: &File, path: impl AsRef<Path>) -> io::Result<File> {
+        let mut path = CString::new(path.as_ref().as_os_str().as_bytes())?;
+        let handle = &dir.descriptor.ring;
+        let mut lane = dir.place().lane();
+        if lane.is_none() && handle.capabilities().openat2 {
+            let inside = self.resolve | Resolve::NO_XDEV;
+            let attempt = self.attempt(handle, Some(dir), path, inside, None).await;
+            match attempt {
+                (Err(error), again)
+                    if error.raw_os_error() == Some(libc::EXDEV) && self.resolve != inside =>
+                {
+                    path = again;
+                }
+                (result, _) => return result,
+            }
+        }
+        lane.get_or_insert(Lane::Crossing);
+        let (result, _) = self
+            .attempt(handle, Some(dir), path, self.resolve, lane)
+            .await;
+        result
+    }
+
+    async fn attempt(
+        &self,
+        handle: &Handle,
+        dir: Option<&File>,
+        path: CString,
+        resolve: Resolve,
+        lane: Option<Lane>,
+    ) -> (io::Result<File>, CString) {
+        let request = Request::Open {
+            dir: dir.map(|dir| Rc::clone(&dir.descriptor)),
+            path,
+            how: Box::new(OpenHow {
+                flags: u64::from(self.flags.cast_unsigned()),
+                mode: 0,
+                resolve: resolve.0,
+            }),
+        };
+        let (result, request) = Operation::new(handle, request, lane.is_some(), lane).await;
+        let Request::Open { path, .. } = request else {
+            unreachable!("an operation returns its own request");
+        };
+        let file = result.and_then(|fd| File::adopt(handle, syscalls::adopt(fd as RawFd)));
+        (file, path)
+    }
+}
+
+/// A descriptor that belongs to a ring. Closed through it, when nobody uses it any more.
+pub(crate) struct Descriptor {
+    /// `None` only during drop and close.
+    fd: Option<OwnedFd>,
+    ring: Handle,
+    place: Place,
+    at_open: Metadata,
+}
+
+impl AsFd for Descriptor {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd
+            .as_ref()
+            .expect("taken only by drop and close")
+            .as_fd()
+    }
+}
+
+impl AsRawFd for Descriptor {
+    fn as_raw_fd(&self) -> RawFd {
+        self.as_fd().as_raw_fd()
+    }
+}
+
+impl Drop for Descriptor {
+    fn drop(&mut self) {
+        if let Some(fd) = self.fd.take() {
+            self.ring.close_later(fd, self.place.lane());
+        }
+    }
+}
+
+/// An open file. Cheap to clone; each operation in flight holds a reference of its own, so the
+/// descriptor's number cannot be given to another file meanwhile.
+///
+/// ```no_run
+/// # async fn example(handle: ambidex_disk::Handle) -> std::io::Result<()> {
+/// use ambidex_disk::File;
+/// let file = File::open(&handle, "/etc/hostname").await?;
+/// let (result, buffer) = file.read_at(Vec::with_capacity(256), 0).await;
+/// println!("{} bytes: {:?}", result?, buffer);
+/// # Ok(()) }
+/// ```
+#[derive(Clone)]
+pub struct File {
+    descriptor: Rc<Descriptor>,
+}
+
+impl File {
+    /// Opens `path` for reading; see [`OpenOptions::open`].
+    ///
+    /// # Errors
+    /// Those of [`OpenOptions::open`].
+    ///
+    /// # Cancel safety
+    /// As [`OpenOptions::open`].
+    pub async fn open(handle: &Handle, path: impl AsRef<Path>) -> io::Result<File> {
+        OpenOptions::new().open(handle, path).await
+    }
+
+    fn adopt(ring: &Handle, fd: OwnedFd) -> io::Result<File> {
+        let at_open = match ring.with_kernel(|kernel| kernel.status_cached(fd.as_fd())) {
+            Ok(metadata) => metadata,
+            Err(error) => {
+                ring.close_later(fd, Some(Lane::Crossing));
+                return Err(error);
+            }
+        };
+        Ok(File {
+            descriptor: Rc::new(Descriptor {
+                fd: Some(fd),
+                ring: ring.clone(),
+                place: ring.mounts().judge(&at_open),
+                at_open,
+            }),
+        })
+    }
+
+    /// Where the file lies, and so what may hang.
+    #[must_use]
+    pub fn place(&self) -> Place {
+        self.descriptor.place
+    }
+
+    /// What was known of the file when it was opened. On a remote filesystem that may be old:
+    /// [`File::metadata`] asks.
+    #[must_use]
+    pub fn metadata_at_open(&self) -> &Metadata {
+        &self.descriptor.at_open
+    }
+
+    /// What is known of the file now: statx(2).
+    ///
+    /// # Errors
+    /// Those of statx(2), unchanged.
+    ///
+    /// # Cancel safety
+    /// Safe.
+    ///
+    /// # Blocking
+    /// On a local filesystem one system call on this thread, which waits for nothing; elsewhere a
+    /// worker thread asks.
+    pub async fn metadata(&self) -> io::Result<Metadata> {
+        let descriptor = &self.descriptor;
+        let Some(lane) = descriptor.place.lane() else {
+            let fd = descriptor.as_fd();
+            return descriptor
+                .ring
+                .with_kernel(|kernel| kernel.status_cached(fd));
+        };
+        let request = Request::Status {
+            file: Rc::clone(descriptor),
+            into: Box::new(MaybeUninit::zeroed()),
+        };
+        let (result, request) = Operation::new(&descriptor.ring, request, true, Some(lane)).await;
+        let Request::Status { into, .. } = request else {
+            unreachable!("an operation returns its own request");
+        };
+        result.map(|_| Metadata::from_statx(syscalls::filled(&into)))
+    }
+
+    /// Reads from `offset` (bytes from the start) into `buffer`, as many bytes as it has capacity
+    /// for. Returns how many were read, and the buffer, whose length is now just that.
+    ///
+    /// Fewer bytes than asked is normal: the end of the file, or an interrupted read. 0 is the end
+    /// (or a buffer without capacity).
+    ///
+    /// # Errors
+    /// Those of preadv2(2), unchanged: `EIO`, `EISDIR`...; `EINVAL` for an offset past `i64::MAX`.
+    /// The buffer comes back in any case.
+    ///
+    /// # Cancel safety
+    /// Dropping it abandons the read; the buffer is dropped once the kernel is done with it.
+    pub async fn read_at<B: IoBufMut>(&self, buffer: B, offset: u64) -> BufResult<usize, B> {
+        self.read_at_with(buffer, offset, ReadFlags::default())
+            .await
+    }
+
+    /// As [`File::read_at`], with flags.
+    ///
+    /// # Errors
+    /// Those of [`File::read_at`], and those that the flags ask for.
+    ///
+    /// # Cancel safety
+    /// As [`File::read_at`].
+    pub async fn read_at_with<B: IoBufMut>(
+        &self,
+        buffer: B,
+        offset: u64,
+        flags: ReadFlags,
+    ) -> BufResult<usize, B> {
+        let descriptor = &self.descriptor;
+        let mut loan = buffer.lend();
+        if i64::try_from(offset).is_err() {
+            return settle(Err(io::Error::from_raw_os_error(libc::EINVAL)), loan);
+        }
+        let nowait = flags.0 & libc::RWF_NOWAIT != 0;
+        match descriptor.place {
+            // A worker would cost more than the copy: io_uring sends every tmpfs read to one.
+            Place::Memory => {
+                let target = loan.as_uninit();
+                let length = target.len().min(TRANSFER_MAX as usize);
+                let read = descriptor.ring.with_kernel(|kernel| {
+                    kernel.read_now(descriptor.as_fd(), &mut target[..length], offset, 0)
+                });
+                return settle(read.map(|length| length as u32), loan);
+            }
+            Place::Remote(_) if nowait => {
+                return settle(Err(io::Error::from_raw_os_error(libc::EOPNOTSUPP)), loan);
+            }
+            Place::Remote(_) | Place::Local => {}
+        }
+        let request = Request::Read {
+            file: Rc::clone(descriptor),
+            loan,
+            offset,
+            flags: flags.0,
+        };
+        let (punt, lane) = (descriptor.place.punt(), descriptor.place.lane());
+        let (result, request) = Operation::new(&descriptor.ring, request, punt, lane).await;
+        let Request::Read { loan, .. } = request else {
+            unreachable!("an operation returns its own request");
+        };
+        settle(result, loan)
+    }
+
+    /// Closes the file and tells what close(2) answered. Dropping closes too, without an answer.
+    /// If clones exist or operations are in flight, only this handle is given up.
+    ///
+    /// # Errors
+    /// Those of close(2): `EIO`, `ENOSPC`, `EDQUOT` of writes that failed late. The descriptor is
+    /// gone all the same.
+    ///
+    /// # Cancel safety
+    /// Dropping it leaves the close to the ring.
+    pub async fn close(self) -> io::Result<()> {
+        let Ok(mut descriptor) = Rc::try_unwrap(self.descriptor) else {
+            return Ok(());
+        };
+        let ring = descriptor.ring.clone();
+        let fd = descriptor.fd.take().expect("taken only by drop and close");
+        let request = Request::Close { fd };
+        let (punt, lane) = (descriptor.place.punt(), descriptor.place.lane());
+        let (result, request) = Operation::new(&ring, request, punt, lane).await;
+        let code = match &result {
+            Ok(_) => 0,
+            Err(error) => -error.raw_os_error().unwrap_or(libc::ECANCELED),
+        };
+        if let Some(fd) = request.orphaned(Some(code)) {
+            ring.close_later(fd, lane);
+        }
+        result.map(drop)
+    }
+}
+
+impl AsFd for File {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.descriptor.as_fd()
+    }
+}
+
+impl fmt::Debug for File {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("File")
+            .field("fd", &self.descriptor.fd)
+            .field("place", &self.descriptor.place)
+            .finish_non_exhaustive()
+    }
+}

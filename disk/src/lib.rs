@@ -1,0 +1,60 @@
+//! Completion: io_uring, files, and the memory lent to the kernel.
+//!
+//! A [`Ring`] owns one submission and one completion queue. Each [`File`] holds a cheap [`Handle`]
+//! to it. An operation takes its buffer by value, keeps it in a slot for as long as the kernel may
+//! touch it, and gives it back with the result. Dropping the future abandons the operation; its
+//! memory stays lent until the kernel is done with it.
+//!
+//! Where io_uring is denied or missing, a bounded pool of threads stands behind the same face.
+//!
+//! This crate knows no sockets and no executor. Its upward seam is [`std::task::Waker`]; its
+//! sideways seam is [`Ring::doorbell`], an eventfd for somebody else's epoll set.
+//!
+//! ```
+//! use ambidex_disk::{File, Options, Ring};
+//! use std::pin::pin;
+//! use std::task::{Context, Poll, Waker};
+//!
+//! let mut ring = Ring::new(&Options::default())?;
+//! let handle = ring.handle();
+//! let mut work = pin!(async move {
+//!     let file = File::open(&handle, "/proc/self/stat").await?;
+//!     let (result, buffer) = file.read_at(Vec::with_capacity(4096), 0).await;
+//!     result.map(|length| assert_eq!(length, buffer.len()))
+//! });
+//! // An engine turns the ring; by hand it looks like this.
+//! let mut cx = Context::from_waker(Waker::noop());
+//! while work.as_mut().poll(&mut cx).is_pending() {
+//!     ring.submit()?;
+//!     ring.reap(64);
+//! }
+//! # use std::future::Future;
+//! # Ok::<(), std::io::Error>(())
+//! ```
+
+pub mod buffer;
+pub mod capabilities;
+pub mod file;
+pub mod gate;
+pub mod kernel;
+mod linux;
+pub mod metadata;
+mod operation;
+pub mod operations;
+pub mod options;
+pub mod policy;
+pub mod pool;
+mod request;
+pub mod retry;
+pub mod ring;
+mod syscalls;
+mod threads;
+
+pub use buffer::{BufResult, IoBuf, IoBufMut, Slice};
+pub use capabilities::{Backend, Capabilities};
+pub use file::{File, OpenOptions, ReadFlags, Resolve};
+pub use kernel::Kernel;
+pub use metadata::Metadata;
+pub use options::{Choice, Options};
+pub use pool::{Pool, PoolBuf};
+pub use ring::{Handle, Ring};

@@ -1,0 +1,278 @@
+//! The kernel that this process runs on: the set-up ladder, and io_uring behind the seam.
+#![allow(unsafe_code)]
+
+use std::io;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::sync::atomic::{Ordering, fence};
+
+use io_uring::types::Fd;
+use io_uring::{IoUring, Probe, opcode, squeue};
+
+use crate::capabilities::{Backend, Capabilities};
+use crate::kernel::{Call, Completion, Entry, Kernel};
+use crate::metadata::Metadata;
+use crate::options::{Choice, Options};
+use crate::syscalls;
+use crate::threads::Threads;
+
+/// io_uring_enter(2): run deferred completions and flush an overflow.
+const ENTER_GETEVENTS: u32 = 1;
+
+/// A rung of the set-up ladder.
+#[derive(Clone, Copy)]
+struct Rung {
+    since: &'static str,
+    flags: &'static [&'static str],
+    apply: fn(&mut io_uring::Builder),
+}
+
+/// Best first. `EINVAL` (a flag this kernel does not know) leads one rung down.
+const LADDER: [Rung; 3] = [
+    Rung {
+        since: "6.1",
+        flags: &[
+            "SINGLE_ISSUER",
+            "DEFER_TASKRUN",
+            "TASKRUN_FLAG",
+            "SUBMIT_ALL",
+        ],
+        apply: |builder| {
+            builder.setup_single_issuer().setup_defer_taskrun();
+            builder.setup_taskrun_flag().setup_submit_all();
+        },
+    },
+    Rung {
+        since: "5.19",
+        flags: &["COOP_TASKRUN", "TASKRUN_FLAG", "SUBMIT_ALL"],
+        apply: |builder| {
+            builder.setup_coop_taskrun().setup_taskrun_flag();
+            builder.setup_submit_all();
+        },
+    },
+    Rung {
+        since: "5.11",
+        flags: &[],
+        apply: |_| {},
+    },
+];
+
+/// The operations this crate submits.
+const OPERATIONS: [(&str, u8); 4] = [
+    ("OPENAT2", opcode::OpenAt2::CODE),
+    ("STATX", opcode::Statx::CODE),
+    ("READ", opcode::Read::CODE),
+    ("CLOSE", opcode::Close::CODE),
+];
+
+/// Smallest completion queue to try when memory may not be locked.
+const CQ_ENTRIES_MIN: u32 = 16;
+
+/// Sets up what `options` ask for.
+pub(crate) fn set_up(options: &Options) -> io::Result<Box<dyn Kernel>> {
+    let mut downgrades = Vec::new();
+    if options.choice == Choice::Threads {
+        downgrades.push("threads were asked for".to_owned());
+    } else {
+        match Uring::set_up(options, &mut downgrades) {
+            Ok(uring) => return Ok(Box::new(uring)),
+            Err(error) if options.choice == Choice::Uring => return Err(explain(&error)),
+            Err(error) => downgrades.push(explain(&error).to_string()),
+        }
+    }
+    Ok(Box::new(Threads::new(options, downgrades)?))
+}
+
+/// Says what to do about an errno of io_uring_setup(2).
+fn explain(error: &io::Error) -> io::Error {
+    let advice = match error.raw_os_error() {
+        Some(libc::EPERM | libc::EACCES) => {
+            "denied by seccomp (containers) or the sysctl kernel.io_uring_disabled"
+        }
+        Some(libc::ENOSYS) => "this kernel has none (Linux 5.11 or later is needed)",
+        Some(libc::ENOMEM) => "RLIMIT_MEMLOCK is too small (ulimit -l)",
+        Some(libc::EMFILE | libc::ENFILE) => "out of file descriptors (ulimit -n)",
+        _ => "set-up failed",
+    };
+    io::Error::new(error.kind(), format!("io_uring: {advice}: {error}"))
+}
+
+struct Uring {
+    ring: IoUring,
+    eventfd: OwnedFd,
+    capabilities: Capabilities,
+}
+
+impl Uring {
+    fn set_up(options: &Options, downgrades: &mut Vec<String>) -> io::Result<Uring> {
+        let (ring, rung) = build(options, downgrades)?;
+        let mut probe = Probe::new();
+        ring.submitter().register_probe(&mut probe)?;
+        let operations: Vec<_> = OPERATIONS
+            .iter()
+            .map(|(name, code)| (*name, probe.is_supported(*code)))
+            .collect();
+        if let Some((name, _)) = operations.iter().find(|(_, supported)| !supported) {
+            let text = format!("the operation {name} is missing");
+            return Err(io::Error::new(io::ErrorKind::Unsupported, text));
+        }
+        if !ring.params().is_feature_nodrop() || !ring.params().is_feature_native_workers() {
+            let text = "this kernel's io_uring is too old (Linux 5.12 or later is needed)";
+            return Err(io::Error::new(io::ErrorKind::Unsupported, text));
+        }
+        let eventfd = syscalls::eventfd()?;
+        ring.submitter().register_eventfd(eventfd.as_raw_fd())?;
+        // Opens that hang each hold a worker; the default of 8 would soon be none.
+        let mut workers = [options.workers_max, 0];
+        if let Err(error) = ring.submitter().register_iowq_max_workers(&mut workers) {
+            downgrades.push(format!("worker limit not set (Linux 5.15): {error}"));
+        }
+        let capabilities = Capabilities {
+            backend: Backend::Uring,
+            flags: rung.flags.to_vec(),
+            sq_entries: ring.params().sq_entries() as usize,
+            cq_entries: ring.params().cq_entries() as usize,
+            operations,
+            openat2: true,
+            downgrades: std::mem::take(downgrades),
+        };
+        let mut uring = Uring {
+            ring,
+            eventfd,
+            capabilities,
+        };
+        uring.disarm();
+        Ok(uring)
+    }
+}
+
+/// Climbs down the ladder of flags, and of sizes where memory may not be locked.
+fn build(options: &Options, downgrades: &mut Vec<String>) -> io::Result<(IoUring, Rung)> {
+    let mut cq_entries = options.cq_entries.max(options.sq_entries).max(1);
+    let mut rungs = LADDER.iter();
+    let mut rung = rungs.next().expect("the ladder has rungs");
+    loop {
+        let mut builder = IoUring::builder();
+        (rung.apply)(&mut builder);
+        builder.setup_clamp().setup_cqsize(cq_entries).dontfork();
+        match builder.build(options.sq_entries.clamp(1, cq_entries)) {
+            Ok(ring) => return Ok((ring, *rung)),
+            Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
+                let Some(next) = rungs.next() else {
+                    return Err(error);
+                };
+                downgrades.push(format!("flags of Linux {} refused: {error}", rung.since));
+                rung = next;
+            }
+            Err(error)
+                if error.raw_os_error() == Some(libc::ENOMEM) && cq_entries > CQ_ENTRIES_MIN =>
+            {
+                cq_entries /= 2;
+                downgrades.push(format!("{error}: trying {cq_entries} completion entries"));
+            }
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+fn lower(entry: &Entry) -> squeue::Entry {
+    let lowered = match entry.call {
+        Call::Read {
+            fd,
+            buffer,
+            length,
+            offset,
+            flags,
+        } => opcode::Read::new(Fd(fd), buffer, length)
+            .offset(offset)
+            .rw_flags(flags)
+            .build(),
+        // Both types are the kernel's `struct open_how`.
+        Call::Open { dir, path, how } => opcode::OpenAt2::new(Fd(dir), path, how.cast()).build(),
+        Call::Status { fd, empty, into } => opcode::Statx::new(Fd(fd), empty, into.cast())
+            .flags(syscalls::STATUS_FLAGS)
+            .mask(syscalls::STATUS_MASK)
+            .build(),
+        Call::Close { fd } => opcode::Close::new(Fd(fd)).build(),
+    };
+    let flags = if entry.punt {
+        squeue::Flags::ASYNC
+    } else {
+        squeue::Flags::empty()
+    };
+    lowered.flags(flags).user_data(entry.user_data)
+}
+
+impl Kernel for Uring {
+    fn capabilities(&self) -> &Capabilities {
+        &self.capabilities
+    }
+
+    fn room(&self) -> usize {
+        self.capabilities.sq_entries - self.queued()
+    }
+
+    unsafe fn push(&mut self, entry: &Entry) {
+        let lowered = lower(entry);
+        // SAFETY: the caller keeps what the entry points to until its completion.
+        let pushed = unsafe { self.ring.submission().push(&lowered) };
+        pushed.expect("the caller checked that there is room");
+    }
+
+    fn queued(&self) -> usize {
+        // SAFETY: no other view of the submission queue exists: all are made and dropped within
+        // one call of this single-threaded type.
+        unsafe { self.ring.submission_shared() }.len()
+    }
+
+    fn enter(&mut self) -> io::Result<()> {
+        let to_submit = self.queued() as u32;
+        let submitter = self.ring.submitter();
+        // SAFETY: no argument struct is passed; the entries were pushed under `push`'s contract.
+        let entered =
+            unsafe { submitter.enter::<libc::sigset_t>(to_submit, 0, ENTER_GETEVENTS, None) };
+        entered.map(drop)
+    }
+
+    fn deferred(&mut self) -> bool {
+        let queue = self.ring.submission();
+        queue.taskrun() || queue.cq_overflow()
+    }
+
+    fn next(&mut self) -> Option<Completion> {
+        self.ring.completion().next().map(|entry| Completion {
+            user_data: entry.user_data(),
+            result: entry.result(),
+        })
+    }
+
+    fn doorbell(&self) -> BorrowedFd<'_> {
+        self.eventfd.as_fd()
+    }
+
+    fn arm(&mut self) -> bool {
+        self.ring.completion().enable_eventfd();
+        // The kernel adds work, flags it, then reads the switch; we switch, then read the flag.
+        // With a full fence on both sides one of the two sees the other.
+        fence(Ordering::SeqCst);
+        self.ring.completion().is_empty() && !self.deferred()
+    }
+
+    fn disarm(&mut self) {
+        self.ring.completion().disable_eventfd();
+    }
+
+    fn read_now(
+        &self,
+        fd: BorrowedFd<'_>,
+        into: &mut [MaybeUninit<u8>],
+        offset: u64,
+        flags: i32,
+    ) -> io::Result<usize> {
+        syscalls::read_now(fd, into, offset, flags)
+    }
+
+    fn status_cached(&self, fd: BorrowedFd<'_>) -> io::Result<Metadata> {
+        syscalls::status_cached(fd)
+    }
+}

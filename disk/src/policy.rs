@@ -1,0 +1,134 @@
+//! Telling mounts apart: where may the loop touch a file, and where could that hang?
+//!
+//! Submitting is not free and may block (an `open` on FUSE waits for its daemon inside
+//! io_uring_enter). So each mount is judged once, by its type in proc_pid_mountinfo(5), and what
+//! is not known to be harmless is treated as remote.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::fs;
+
+use crate::metadata::Metadata;
+
+/// What may happen when the loop's own thread touches a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// Memory: a read never waits for a device (tmpfs, ramfs).
+    Memory,
+    /// A local disk: what is cached is answered at once, the rest is waited for elsewhere.
+    Local,
+    /// Anything that may block without end: network, FUSE, unknown. Everything but what is known
+    /// without asking goes to a worker thread, and only so much at a time for each mount.
+    Remote(Lane),
+}
+
+/// Which queue an operation on a remote mount waits in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Lane {
+    /// Files of this mount.
+    Mount(u64),
+    /// Opens whose path leaves a known mount: where they end is not known before.
+    Crossing,
+}
+
+impl Place {
+    /// Whether an operation must go to a worker thread at once.
+    #[must_use]
+    pub fn punt(self) -> bool {
+        matches!(self, Place::Remote(_))
+    }
+
+    /// The queue to wait in, if this place has one.
+    #[must_use]
+    pub fn lane(self) -> Option<Lane> {
+        match self {
+            Place::Remote(lane) => Some(lane),
+            Place::Memory | Place::Local => None,
+        }
+    }
+}
+
+/// The mounts seen so far, by mount id and device: a mount id may be used again after an unmount,
+/// a device number of a remote filesystem hardly with it.
+#[derive(Debug, Default)]
+pub struct Mounts {
+    known: RefCell<HashMap<(u64, u64), Place>>,
+}
+
+impl Mounts {
+    /// Judges the mount of an open file. Reads /proc/self/mountinfo for a mount not seen before;
+    /// that asks no filesystem but proc.
+    #[must_use]
+    pub fn judge(&self, metadata: &Metadata) -> Place {
+        let Some(mount) = metadata.mount() else {
+            return Place::Remote(Lane::Mount(metadata.device()));
+        };
+        let key = (mount, metadata.device());
+        if let Some(place) = self.known.borrow().get(&key) {
+            return *place;
+        }
+        let table = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+        let place = match filesystem_of(&table, mount) {
+            Some(filesystem) => judge_filesystem(filesystem, mount),
+            None => Place::Remote(Lane::Mount(mount)),
+        };
+        self.known.borrow_mut().insert(key, place);
+        place
+    }
+}
+
+/// The type of mount `id`: the word after the lone `-` in its line.
+fn filesystem_of(mountinfo: &str, id: u64) -> Option<&str> {
+    mountinfo.lines().find_map(|line| {
+        let mut words = line.split(' ');
+        if words.next()?.parse() != Ok(id) {
+            return None;
+        }
+        words.skip_while(|word| *word != "-").nth(1)
+    })
+}
+
+fn judge_filesystem(filesystem: &str, mount: u64) -> Place {
+    match filesystem {
+        "tmpfs" | "ramfs" => Place::Memory,
+        "ext2" | "ext3" | "ext4" | "xfs" | "btrfs" | "f2fs" | "bcachefs" | "zfs" | "jfs"
+        | "reiserfs" | "nilfs2" | "overlay" | "squashfs" | "erofs" | "iso9660" | "udf" | "vfat"
+        | "exfat" | "ntfs3" => Place::Local,
+        _ => Place::Remote(Lane::Mount(mount)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TABLE: &str = "\
+22 1 254:0 / / rw,relatime shared:1 - ext4 /dev/root rw
+31 22 0:25 / /run rw,nosuid master:2 shared:7 - tmpfs tmpfs rw
+40 22 0:40 / /mnt/slow rw - fuse.sshfs host: rw
+41 22 0:41 / /data rw - newfs none rw
+";
+
+    #[test]
+    fn the_type_is_found_behind_optional_fields() {
+        assert_eq!(filesystem_of(TABLE, 22), Some("ext4"));
+        assert_eq!(filesystem_of(TABLE, 31), Some("tmpfs"));
+        assert_eq!(filesystem_of(TABLE, 2), None);
+    }
+
+    #[test]
+    fn what_is_not_known_to_be_harmless_is_remote() {
+        let judge = |id| judge_filesystem(filesystem_of(TABLE, id).unwrap(), id);
+        assert_eq!(judge(22), Place::Local);
+        assert_eq!(judge(31), Place::Memory);
+        assert_eq!(judge(40), Place::Remote(Lane::Mount(40)));
+        assert!(judge(41).punt());
+    }
+
+    #[test]
+    fn lines_that_make_no_sense_are_passed_over() {
+        for table in ["", "\n\n", "x y z", "22", "22 1 254:0 / / rw", "22 1 -"] {
+            assert_eq!(filesystem_of(table, 22), None, "{table:?}");
+        }
+    }
+}

@@ -1,0 +1,256 @@
+//! A fixed number of page-aligned buffers. When none is left, takers wait in order.
+#![allow(unsafe_code)]
+
+use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
+use std::fmt;
+use std::future::poll_fn;
+use std::ops::{Deref, DerefMut};
+use std::ptr::NonNull;
+use std::slice;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+use bytes::Bytes;
+
+use crate::gate::{Gate, Ticket};
+
+/// What O_DIRECT and page-wise DMA ask for at most on the filesystems in use.
+const ALIGNMENT: usize = 4096;
+
+/// A fixed number of buffers of one size, each aligned to 4096 bytes.
+///
+/// The memory is asked for once and zeroed; pages never used are never backed. Buffers may be
+/// dropped on any thread.
+///
+/// ```
+/// let pool = ambidex_disk::Pool::new(4, 65536);
+/// let buffer = pool.try_take().unwrap();
+/// assert_eq!((pool.free(), buffer.len()), (3, 0));
+/// drop(buffer);
+/// assert_eq!(pool.free(), 4);
+/// ```
+#[derive(Clone)]
+pub struct Pool {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    start: NonNull<u8>,
+    layout: Layout,
+    /// Bytes of each buffer, a multiple of the alignment.
+    size: usize,
+    state: Mutex<State>,
+}
+
+struct State {
+    free: Vec<u32>,
+    gate: Gate,
+}
+
+// SAFETY: `start` is plain memory; each buffer in it has one owner, by way of `state.free`.
+unsafe impl Send for Shared {}
+// SAFETY: as above; everything else is behind the mutex.
+unsafe impl Sync for Shared {}
+
+impl Shared {
+    fn state(&self) -> MutexGuard<'_, State> {
+        // No code that can panic runs under the lock.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        // SAFETY: allocated in `Pool::new` with this layout; no PoolBuf is left, each holds an Arc.
+        unsafe { dealloc(self.start.as_ptr(), self.layout) };
+    }
+}
+
+impl Pool {
+    /// Makes a pool of `count` buffers of `size` bytes, rounded up to whole pages.
+    ///
+    /// # Panics
+    /// If `count` or `size` is 0, or their product overflows.
+    #[must_use]
+    pub fn new(count: usize, size: usize) -> Pool {
+        assert!(
+            count > 0 && size > 0,
+            "a pool has buffers and they have bytes"
+        );
+        let size = size.next_multiple_of(ALIGNMENT);
+        let total = size
+            .checked_mul(count)
+            .expect("a pool fits the address space");
+        let layout = Layout::from_size_align(total, ALIGNMENT).expect("a pool fits");
+        // SAFETY: the layout's size is not zero.
+        let start = unsafe { alloc_zeroed(layout) };
+        let start = NonNull::new(start).unwrap_or_else(|| handle_alloc_error(layout));
+        let state = State {
+            // The last one used is the first to be used again: its cache lines are warm.
+            free: (0..u32::try_from(count).expect("fewer than 2^32 buffers"))
+                .rev()
+                .collect(),
+            gate: Gate::new(count),
+        };
+        Pool {
+            shared: Arc::new(Shared {
+                start,
+                layout,
+                size,
+                state: Mutex::new(state),
+            }),
+        }
+    }
+
+    /// Takes a buffer if one is free and nobody waits.
+    #[must_use]
+    pub fn try_take(&self) -> Option<PoolBuf> {
+        let mut state = self.shared.state();
+        state.gate.try_take().then(|| self.buffer(&mut state))
+    }
+
+    /// Takes a buffer, waiting in order of arrival while none is free.
+    ///
+    /// # Cancel safety
+    /// Safe: dropping it gives up the place in the queue.
+    pub async fn take(&self) -> PoolBuf {
+        let mut waiting = Waiting {
+            pool: self,
+            ticket: None,
+        };
+        poll_fn(|cx| waiting.poll(cx)).await
+    }
+
+    fn buffer(&self, state: &mut State) -> PoolBuf {
+        let index = state.free.pop().expect("the gate counts the free list");
+        PoolBuf {
+            shared: Arc::clone(&self.shared),
+            index,
+            filled: 0,
+        }
+    }
+
+    /// How many buffers are free.
+    #[must_use]
+    pub fn free(&self) -> usize {
+        self.shared.state().gate.free()
+    }
+
+    /// Bytes of each buffer.
+    #[must_use]
+    pub fn buffer_size(&self) -> usize {
+        self.shared.size
+    }
+}
+
+impl fmt::Debug for Pool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pool")
+            .field("size", &self.shared.size)
+            .field("free", &self.free())
+            .finish_non_exhaustive()
+    }
+}
+
+struct Waiting<'a> {
+    pool: &'a Pool,
+    ticket: Option<Ticket>,
+}
+
+impl Waiting<'_> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<PoolBuf> {
+        let mut wake = Vec::new();
+        let mut state = self.pool.shared.state();
+        let taken = state.gate.take(&mut self.ticket, cx.waker(), &mut wake);
+        let buffer = taken.then(|| self.pool.buffer(&mut state));
+        drop(state);
+        wake.into_iter().for_each(Waker::wake);
+        buffer.map_or(Poll::Pending, Poll::Ready)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        if let Some(ticket) = self.ticket.take() {
+            let mut wake = Vec::new();
+            self.pool.shared.state().gate.leave(ticket, &mut wake);
+            wake.into_iter().for_each(Waker::wake);
+        }
+    }
+}
+
+/// A buffer of a [`Pool`]; it returns there when dropped.
+///
+/// It derefs to the bytes that the last read has filled.
+pub struct PoolBuf {
+    shared: Arc<Shared>,
+    index: u32,
+    filled: usize,
+}
+
+impl PoolBuf {
+    pub(crate) fn start(&self) -> *mut u8 {
+        let offset = self.index as usize * self.shared.size;
+        // SAFETY: the arena has `count * size` bytes and the index is below `count`.
+        unsafe { self.shared.start.as_ptr().add(offset) }
+    }
+
+    pub(crate) fn room(&self) -> usize {
+        self.shared.size
+    }
+
+    pub(crate) fn set_filled(&mut self, length: usize) {
+        self.filled = length.min(self.shared.size);
+    }
+
+    /// Turns the buffer into shared immutable bytes, without a copy. The pool gets it back when
+    /// the last clone is gone.
+    ///
+    /// ```
+    /// let pool = ambidex_disk::Pool::new(1, 4096);
+    /// let bytes = pool.try_take().unwrap().freeze();
+    /// assert!(bytes.is_empty() && pool.free() == 0);
+    /// ```
+    #[must_use]
+    pub fn freeze(self) -> Bytes {
+        Bytes::from_owner(self)
+    }
+}
+
+impl Deref for PoolBuf {
+    type Target = [u8];
+    fn deref(&self) -> &[u8] {
+        // SAFETY: the arena was zeroed, so all of it is initialised; this buffer is ours alone.
+        unsafe { slice::from_raw_parts(self.start(), self.filled) }
+    }
+}
+
+impl DerefMut for PoolBuf {
+    fn deref_mut(&mut self) -> &mut [u8] {
+        // SAFETY: as above, and borrowed exclusively.
+        unsafe { slice::from_raw_parts_mut(self.start(), self.filled) }
+    }
+}
+
+impl AsRef<[u8]> for PoolBuf {
+    fn as_ref(&self) -> &[u8] {
+        self
+    }
+}
+
+impl fmt::Debug for PoolBuf {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "PoolBuf({} of {} bytes)", self.filled, self.shared.size)
+    }
+}
+
+impl Drop for PoolBuf {
+    fn drop(&mut self) {
+        let mut wake = Vec::new();
+        let mut state = self.shared.state();
+        state.free.push(self.index);
+        state.gate.give_back(&mut wake);
+        drop(state);
+        wake.into_iter().for_each(Waker::wake);
+    }
+}

@@ -1,0 +1,171 @@
+//! System calls that both backends make on a calling thread.
+#![allow(unsafe_code)]
+
+use std::io;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+
+use crate::kernel::{Call, OpenHow};
+use crate::metadata::Metadata;
+
+/// What statx(2) is asked for.
+pub(crate) const STATUS_MASK: u32 = libc::STATX_BASIC_STATS | libc::STATX_MNT_ID;
+/// How statx(2) is asked of an open file.
+pub(crate) const STATUS_FLAGS: i32 = libc::AT_EMPTY_PATH;
+
+fn check(result: isize) -> io::Result<usize> {
+    usize::try_from(result).map_err(|_| io::Error::last_os_error())
+}
+
+/// The result as a completion carries it.
+fn answer(result: isize) -> i32 {
+    match check(result) {
+        Ok(value) => i32::try_from(value).unwrap_or(i32::MAX),
+        Err(error) => -error.raw_os_error().unwrap_or(libc::EIO),
+    }
+}
+
+/// Makes the call, for as long as it takes.
+///
+/// # Safety
+/// The pointers in `call` are valid as [`Kernel::push`](crate::Kernel::push) asks.
+pub(crate) unsafe fn perform(call: &Call, openat2: bool) -> i32 {
+    match *call {
+        Call::Read {
+            fd,
+            buffer,
+            length,
+            offset,
+            flags,
+        } => {
+            // SAFETY: the caller promises `length` writable bytes at `buffer`.
+            let into = unsafe { std::slice::from_raw_parts_mut(buffer.cast(), length as usize) };
+            answer(preadv2(fd, into, offset, flags))
+        }
+        Call::Open { dir, path, how } => {
+            // SAFETY: the caller promises that `how` is valid.
+            let how = unsafe { &*how };
+            // SAFETY: the caller promises that `path` is a valid string.
+            answer(unsafe { open(dir, path, how, openat2) })
+        }
+        Call::Status { fd, empty, into } => {
+            // SAFETY: the caller promises that `empty` and `into` are valid.
+            let result = unsafe { libc::statx(fd, empty, STATUS_FLAGS, STATUS_MASK, into) };
+            answer(result as isize)
+        }
+        Call::Close { fd } => {
+            // SAFETY: the call owns this descriptor.
+            answer(unsafe { libc::close(fd) } as isize)
+        }
+    }
+}
+
+/// openat2(2); or, where that is denied and nothing needs it, openat(2).
+///
+/// # Safety
+/// `path` points to a NUL-terminated string.
+pub(crate) unsafe fn open(
+    dir: RawFd,
+    path: *const libc::c_char,
+    how: &OpenHow,
+    openat2: bool,
+) -> isize {
+    if !openat2 && how.resolve == 0 {
+        // SAFETY: the caller promises a valid path.
+        return unsafe { libc::openat(dir, path, how.flags as i32, how.mode as u32) } as isize;
+    }
+    // SAFETY: the caller promises a valid path; `how` has the size that is passed.
+    unsafe {
+        libc::syscall(
+            libc::SYS_openat2,
+            dir,
+            path,
+            std::ptr::from_ref(how),
+            size_of::<OpenHow>(),
+        ) as isize
+    }
+}
+
+/// preadv2(2) of one buffer.
+fn preadv2(fd: RawFd, into: &mut [MaybeUninit<u8>], offset: u64, flags: i32) -> isize {
+    let iovec = libc::iovec {
+        iov_base: into.as_mut_ptr().cast(),
+        iov_len: into.len(),
+    };
+    // Clamped, not cast: -1 would mean the file position.
+    let offset = libc::off64_t::try_from(offset).unwrap_or(libc::off64_t::MAX);
+    // SAFETY: `iovec` describes `into`, which is borrowed for the call.
+    unsafe { libc::preadv2(fd, &raw const iovec, 1, offset, flags) }
+}
+
+/// See [`Kernel::read_now`](crate::Kernel::read_now).
+pub(crate) fn read_now(
+    fd: BorrowedFd<'_>,
+    into: &mut [MaybeUninit<u8>],
+    offset: u64,
+    flags: i32,
+) -> io::Result<usize> {
+    check(preadv2(fd.as_raw_fd(), into, offset, flags))
+}
+
+/// See [`Kernel::status_cached`](crate::Kernel::status_cached).
+pub(crate) fn status_cached(fd: BorrowedFd<'_>) -> io::Result<Metadata> {
+    let mut statx = MaybeUninit::<libc::statx>::zeroed();
+    let flags = STATUS_FLAGS | libc::AT_STATX_DONT_SYNC;
+    // SAFETY: the path is a literal; `statx` is writable for the call.
+    check(unsafe {
+        libc::statx(
+            fd.as_raw_fd(),
+            c"".as_ptr(),
+            flags,
+            STATUS_MASK,
+            statx.as_mut_ptr(),
+        )
+    } as isize)?;
+    // SAFETY: zeroed before and filled by the kernel now; every bit pattern is valid.
+    Ok(Metadata::from_statx(unsafe { statx.assume_init() }))
+}
+
+/// Whether openat2(2) may be called here.
+pub(crate) fn openat2_works() -> bool {
+    let how = OpenHow {
+        flags: (libc::O_PATH | libc::O_CLOEXEC) as u64,
+        ..OpenHow::default()
+    };
+    // SAFETY: the path is a literal.
+    match check(unsafe { open(libc::AT_FDCWD, c"/".as_ptr(), &how, true) }) {
+        Ok(fd) => {
+            adopt(fd as RawFd);
+            true
+        }
+        Err(_) => false,
+    }
+}
+
+/// Takes ownership of a descriptor that a completion reported.
+pub(crate) fn adopt(fd: RawFd) -> OwnedFd {
+    assert!(fd >= 0, "a descriptor is not negative");
+    // SAFETY: the kernel made this descriptor for the operation that just completed, and a
+    // completion is delivered once (G2), so nobody else owns it.
+    unsafe { OwnedFd::from_raw_fd(fd) }
+}
+
+/// An eventfd that nobody reads: eventfd(2).
+pub(crate) fn eventfd() -> io::Result<OwnedFd> {
+    // SAFETY: takes no pointer.
+    let fd = check(unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) } as isize)?;
+    Ok(adopt(fd as RawFd))
+}
+
+/// Rings an eventfd. A full counter is as loud as any.
+pub(crate) fn ring(eventfd: BorrowedFd<'_>) {
+    let one = 1u64;
+    // SAFETY: eight bytes are read from a local.
+    let _ = unsafe { libc::write(eventfd.as_raw_fd(), (&raw const one).cast(), 8) };
+}
+
+/// The answer of a statx(2) that has succeeded.
+pub(crate) fn filled(statx: &MaybeUninit<libc::statx>) -> libc::statx {
+    // SAFETY: zeroed when it was made, then filled by the kernel; every bit pattern is valid.
+    unsafe { statx.assume_init_read() }
+}

@@ -1,0 +1,241 @@
+//! The engine: owns the reactor, the ring, the tasks and the timers.
+
+use std::cell::{Cell, RefCell};
+use std::fmt;
+use std::future::Future;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::pin::pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use ambidex_disk::Ring;
+use ambidex_net::Reactor;
+
+use crate::clock::{Clock, Real};
+use crate::doorbell::Doorbell;
+use crate::handle::{Core, Handle};
+use crate::metrics::Metrics;
+use crate::tasks::{Shared, Tasks};
+use crate::timers::Timers;
+
+/// How long dropping an engine waits for operations that the kernel still works on.
+const DROP_PATIENCE: Duration = Duration::from_secs(1);
+
+/// Makes an engine with other than the default parts.
+///
+/// ```
+/// use ambidex::{Engine, disk};
+/// let engine = Engine::builder()
+///     .disk(disk::Options { choice: disk::Choice::Threads, ..Default::default() })
+///     .build()?;
+/// assert_eq!(engine.handle().disk().capabilities().backend, disk::Backend::Threads);
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[must_use = "call build()"]
+pub struct Builder {
+    disk: ambidex_disk::Options,
+    net_kernel: Option<Rc<dyn ambidex_net::Kernel>>,
+    disk_kernel: Option<Box<dyn ambidex_disk::Kernel>>,
+    clock: Rc<dyn Clock>,
+}
+
+impl Builder {
+    /// How the ring is set up.
+    pub fn disk(mut self, options: ambidex_disk::Options) -> Builder {
+        self.disk = options;
+        self
+    }
+
+    /// Another kernel for sockets, such as a simulated one.
+    pub fn net_kernel(mut self, kernel: Rc<dyn ambidex_net::Kernel>) -> Builder {
+        self.net_kernel = Some(kernel);
+        self
+    }
+
+    /// Another kernel for files, such as a simulated one.
+    pub fn disk_kernel(mut self, kernel: Box<dyn ambidex_disk::Kernel>) -> Builder {
+        self.disk_kernel = Some(kernel);
+        self
+    }
+
+    /// Another clock.
+    pub fn clock(mut self, clock: Rc<dyn Clock>) -> Builder {
+        self.clock = clock;
+        self
+    }
+
+    /// Makes the engine, on the thread that will run it.
+    ///
+    /// # Errors
+    /// `EMFILE` and its like; and, if io_uring was insisted on, why it cannot be had.
+    pub fn build(self) -> io::Result<Engine> {
+        let mut reactor = match self.net_kernel {
+            Some(kernel) => Reactor::with_kernel(kernel)?,
+            None => Reactor::new()?,
+        };
+        let ring = match self.disk_kernel {
+            Some(kernel) => Ring::with_kernel(kernel, &self.disk),
+            None => Ring::new(&self.disk)?,
+        };
+        let shared = Shared::new(Doorbell::new()?);
+        let ring_bell = ring.doorbell()?;
+        let ring_rang = reactor.watch(ring_bell.as_fd())?;
+        reactor.watch(shared.doorbell.as_fd())?;
+        let core = Core {
+            net: reactor.handle(),
+            disk: ring.handle(),
+            clock: self.clock,
+            timers: Rc::new(RefCell::new(Timers::default())),
+            tasks: Tasks::new(&shared),
+            shared,
+            metrics: Cell::default(),
+        };
+        Ok(Engine {
+            reactor,
+            ring,
+            _ring_bell: ring_bell,
+            ring_rang,
+            rang_alone: false,
+            handle: Handle {
+                core: Rc::new(core),
+            },
+            wake: Vec::new(),
+            metrics: Metrics::default(),
+        })
+    }
+}
+
+/// One loop for sockets and files. Not `Send`: it lives and dies on one thread; make one a core.
+///
+/// See the [crate] for an example.
+pub struct Engine {
+    pub(crate) reactor: Reactor,
+    pub(crate) ring: Ring,
+    /// Watched by the reactor: kept open for as long as that lives.
+    _ring_bell: OwnedFd,
+    pub(crate) ring_rang: ambidex_net::Doorbell,
+    /// The last wait saw nothing but the ring's doorbell.
+    pub(crate) rang_alone: bool,
+    pub(crate) handle: Handle,
+    /// Wakers gathered while the timers were borrowed.
+    pub(crate) wake: Vec<Waker>,
+    pub(crate) metrics: Metrics,
+}
+
+/// How an engine ended; see [`Engine::shut_down`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Report {
+    /// Tasks that had not ended and were dropped.
+    pub tasks_cancelled: usize,
+    /// Operations that the kernel had not finished at the deadline. Their memory is leaked, for
+    /// the kernel may still write to it.
+    pub operations_given_up: usize,
+}
+
+impl Engine {
+    /// An engine on io_uring where it can be had, else on threads; `AMBIDEX_DISK` decides
+    /// otherwise.
+    ///
+    /// # Errors
+    /// Those of [`Builder::build`], and `InvalidInput` for a value of `AMBIDEX_DISK` that is none.
+    pub fn new() -> io::Result<Engine> {
+        let options = ambidex_disk::Options {
+            choice: ambidex_disk::Choice::from_environment()?,
+            ..ambidex_disk::Options::default()
+        };
+        Engine::builder().disk(options).build()
+    }
+
+    /// Makes an engine with other than the default parts.
+    pub fn builder() -> Builder {
+        Builder {
+            disk: ambidex_disk::Options::default(),
+            net_kernel: None,
+            disk_kernel: None,
+            clock: Rc::new(Real),
+        }
+    }
+
+    /// The handle that user code gets.
+    #[must_use]
+    pub fn handle(&self) -> Handle {
+        self.handle.clone()
+    }
+
+    /// Runs `main` and every task until `main` has finished. Tasks that have not ended stay, and go
+    /// on with the next `run`.
+    ///
+    /// # Errors
+    /// Those of the loop itself, which a user cannot cause: epoll_wait(2), io_uring_enter(2).
+    ///
+    /// # Panics
+    /// If `main` panics. A panic of a task stays in that task.
+    ///
+    /// # Blocking
+    /// Sleeps whenever there is nothing to do.
+    pub fn run<T>(&mut self, main: impl AsyncFnOnce(Handle) -> T) -> io::Result<T> {
+        let shared = Arc::clone(&self.handle.core.shared);
+        let waker = Waker::from(Arc::clone(&shared));
+        let mut main = pin!(main(self.handle()));
+        waker.wake_by_ref();
+        loop {
+            if shared.take_main()
+                && let Poll::Ready(value) = main.as_mut().poll(&mut Context::from_waker(&waker))
+            {
+                return Ok(value);
+            }
+            self.turn()?;
+        }
+    }
+
+    /// Ends the engine: drops every task, then turns the ring until the kernel has finished every
+    /// operation or `patience` is over. Dropping an engine does this with a patience of a second.
+    ///
+    /// # Blocking
+    /// For up to `patience`.
+    pub fn shut_down(mut self, patience: Duration) -> Report {
+        self.end(patience)
+    }
+
+    fn end(&mut self, patience: Duration) -> Report {
+        let core = Rc::clone(&self.handle.core);
+        if core.shared.closed.swap(true, Ordering::AcqRel) {
+            return Report::default();
+        }
+        let arrivals = std::mem::take(&mut *core.shared.arrivals());
+        drop(arrivals);
+        let tasks_cancelled = core.tasks.cancel_all();
+        let mut report = Report {
+            tasks_cancelled,
+            operations_given_up: 0,
+        };
+        let deadline = core.clock.now() + patience;
+        while self.ring.in_flight() > 0 || self.ring.wants_enter() {
+            let now = core.clock.now();
+            if now >= deadline || self.drain_turn(deadline - now).is_err() {
+                break;
+            }
+        }
+        report.operations_given_up = self.ring.shut_down();
+        report
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        self.end(DROP_PATIENCE);
+    }
+}
+
+impl fmt::Debug for Engine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Engine")
+            .field("tasks", &self.handle.tasks())
+            .field("ring", &self.ring)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,30 @@
+//! What the loop has done so far, as plain numbers.
+
+use std::time::Duration;
+
+/// Counters of one engine, all since it was made; see [`Handle::metrics`](crate::Handle::metrics).
+///
+/// SQEs per enter are `submitted / enters`, CQEs per turn `completed / turns`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Metrics {
+    /// Turns of the loop.
+    pub turns: u64,
+    /// Turns that were ready to sleep: nothing was runnable.
+    pub sleeps: u64,
+    /// Tasks polled.
+    pub polls: u64,
+    /// Events that epoll reported, doorbells included.
+    pub events: u64,
+    /// Waits that ended with `EINTR`.
+    pub interrupted: u64,
+    /// Waits that ended early with nothing to do.
+    pub spurious: u64,
+    /// Calls of io_uring_enter(2), or hand-overs to the pool of threads.
+    pub enters: u64,
+    /// Entries submitted.
+    pub submitted: u64,
+    /// Completions reaped.
+    pub completed: u64,
+    /// The longest that submitting took the loop's time.
+    pub enter_max: Duration,
+}

@@ -1,0 +1,111 @@
+//! The handle of a spawned task.
+
+use std::any::Any;
+use std::fmt;
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use async_task::FallibleTask;
+
+pub(crate) type Caught<T> = Result<T, Box<dyn Any + Send>>;
+
+/// Waits for a task and takes its result. Dropping it lets the task go on alone.
+///
+/// # Cancel safety
+/// Safe: awaiting a reference to it loses nothing.
+#[must_use = "dropping it detaches the task: call detach() to say so"]
+pub struct JoinHandle<T> {
+    /// `None` once detached.
+    task: Option<FallibleTask<Caught<T>>>,
+}
+
+impl<T> JoinHandle<T> {
+    pub(crate) fn new(task: FallibleTask<Caught<T>>) -> JoinHandle<T> {
+        JoinHandle { task: Some(task) }
+    }
+
+    /// Stops the task where it waits and drops its future. Its operations are abandoned.
+    pub fn abort(mut self) {
+        self.task = None;
+    }
+
+    /// Lets the task go on alone. If it panics, the panic hook has the only word of it.
+    pub fn detach(self) {}
+
+    /// Whether the task has ended, one way or another.
+    #[must_use]
+    pub fn is_finished(&self) -> bool {
+        self.task.as_ref().is_none_or(FallibleTask::is_finished)
+    }
+}
+
+impl<T> Future for JoinHandle<T> {
+    type Output = Result<T, JoinError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let Some(task) = &mut self.task else {
+            return Poll::Ready(Err(JoinError::Cancelled));
+        };
+        Pin::new(task).poll(cx).map(|ended| match ended {
+            None => Err(JoinError::Cancelled),
+            Some(Ok(value)) => Ok(value),
+            Some(Err(panic)) => Err(JoinError::Panicked(panic)),
+        })
+    }
+}
+
+impl<T> Drop for JoinHandle<T> {
+    fn drop(&mut self) {
+        if let Some(task) = self.task.take() {
+            task.detach();
+        }
+    }
+}
+
+impl<T> fmt::Debug for JoinHandle<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("JoinHandle")
+            .field("finished", &self.is_finished())
+            .finish()
+    }
+}
+
+/// Why a task has no result.
+#[non_exhaustive]
+pub enum JoinError {
+    /// It was aborted, or its engine was shut down.
+    Cancelled,
+    /// It panicked; this is what it panicked with.
+    Panicked(Box<dyn Any + Send>),
+}
+
+impl fmt::Debug for JoinError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl fmt::Display for JoinError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            JoinError::Cancelled => "the task was cancelled",
+            JoinError::Panicked(_) => "the task panicked",
+        })
+    }
+}
+
+impl std::error::Error for JoinError {}
+
+/// Keeps a panic inside its task: other tasks live on.
+pub(crate) async fn caught<T>(future: impl Future<Output = T>) -> Caught<T> {
+    let mut future = std::pin::pin!(future);
+    std::future::poll_fn(move |cx| {
+        match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
+            Ok(polled) => polled.map(Ok),
+            Err(panic) => Poll::Ready(Err(panic)),
+        }
+    })
+    .await
+}

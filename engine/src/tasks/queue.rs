@@ -1,0 +1,169 @@
+//! The run queue. Wakers, from any thread, only push here.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::future::Future;
+use std::rc::Rc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Wake, Waker};
+
+use async_task::Runnable;
+use slab::Slab;
+
+use crate::doorbell::Doorbell;
+use crate::remote::Arrival;
+use crate::tasks::join::{JoinHandle, caught};
+
+/// What other threads may touch of an engine.
+pub(crate) struct Shared {
+    pub(crate) doorbell: Doorbell,
+    /// Runnable tasks; each is in here at most once.
+    ready: Mutex<VecDeque<Runnable>>,
+    /// The future given to `Engine::run` was woken.
+    main: AtomicBool,
+    /// Work from other threads; bounded by `remote::ARRIVALS_MAX`.
+    pub(crate) arrivals: Mutex<VecDeque<Arrival>>,
+    /// The engine is shut down: nothing arrives any more.
+    pub(crate) closed: AtomicBool,
+}
+
+impl Shared {
+    pub(crate) fn new(doorbell: Doorbell) -> Arc<Shared> {
+        Arc::new(Shared {
+            doorbell,
+            ready: Mutex::default(),
+            main: AtomicBool::new(true),
+            arrivals: Mutex::default(),
+            closed: AtomicBool::new(false),
+        })
+    }
+
+    fn ready(&self) -> MutexGuard<'_, VecDeque<Runnable>> {
+        self.ready.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn arrivals(&self) -> MutexGuard<'_, VecDeque<Arrival>> {
+        self.arrivals.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn schedule(&self, runnable: Runnable) {
+        self.ready().push_back(runnable);
+        self.doorbell.ring();
+    }
+
+    /// Whether the main future was woken since it was last asked.
+    pub(crate) fn take_main(&self) -> bool {
+        self.main.swap(false, Ordering::AcqRel)
+    }
+
+    /// Whether anything waits to be run or adopted.
+    pub(crate) fn has_work(&self) -> bool {
+        self.main.load(Ordering::Acquire) || !self.ready().is_empty() || !self.arrivals().is_empty()
+    }
+}
+
+impl Wake for Shared {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.main.store(true, Ordering::Release);
+        self.doorbell.ring();
+    }
+}
+
+/// The tasks of one engine. Cheap to clone; stays on its thread.
+#[derive(Clone)]
+pub(crate) struct Tasks {
+    shared: Arc<Shared>,
+    /// A waker of each task that has not ended, to reach those that wait for nothing.
+    active: Rc<RefCell<Slab<Waker>>>,
+}
+
+/// Strikes a task off the list when its future is dropped, finished or not.
+struct Active {
+    list: Rc<RefCell<Slab<Waker>>>,
+    key: usize,
+}
+
+impl Drop for Active {
+    fn drop(&mut self) {
+        let waker = self.list.borrow_mut().try_remove(self.key);
+        drop(waker);
+    }
+}
+
+impl Tasks {
+    pub(crate) fn new(shared: &Arc<Shared>) -> Tasks {
+        Tasks {
+            shared: Arc::clone(shared),
+            active: Rc::default(),
+        }
+    }
+
+    pub(crate) fn spawn<T: 'static>(
+        &self,
+        future: impl Future<Output = T> + 'static,
+    ) -> JoinHandle<T> {
+        let key = self.active.borrow_mut().insert(Waker::noop().clone());
+        let active = Active {
+            list: Rc::clone(&self.active),
+            key,
+        };
+        let supervised = async move {
+            let _active = active;
+            caught(future).await
+        };
+        let shared = Arc::clone(&self.shared);
+        let schedule = move |runnable| shared.schedule(runnable);
+        let (runnable, task) = async_task::spawn_local(supervised, schedule);
+        if let Some(waker) = self.active.borrow_mut().get_mut(key) {
+            *waker = runnable.waker();
+        }
+        if self.shared.closed.load(Ordering::Acquire) {
+            // Nobody would run it: dropping it cancels it.
+            drop(runnable);
+        } else {
+            runnable.schedule();
+        }
+        JoinHandle::new(task.fallible())
+    }
+
+    /// Polls what is runnable now, at most `budget` tasks; what they wake comes next time.
+    pub(crate) fn run(&self, budget: usize) -> u64 {
+        let due = self.shared.ready().len().min(budget);
+        for _ in 0..due {
+            let next = self.shared.ready().pop_front();
+            let Some(runnable) = next else { break };
+            runnable.run();
+        }
+        due as u64
+    }
+
+    /// How many tasks have not ended.
+    pub(crate) fn len(&self) -> usize {
+        self.active.borrow().len()
+    }
+
+    /// Cancels every task. Dropping one may wake or spawn others, so it goes on until none is
+    /// left. Tells how many there were.
+    pub(crate) fn cancel_all(&self) -> usize {
+        let cancelled = self.len();
+        loop {
+            let wakers: Vec<Waker> = self
+                .active
+                .borrow()
+                .iter()
+                .map(|(_, w)| w.clone())
+                .collect();
+            wakers.into_iter().for_each(Waker::wake);
+            let ready = std::mem::take(&mut *self.shared.ready());
+            if ready.is_empty() {
+                return cancelled;
+            }
+            drop(ready);
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! The seam: every system call that this crate makes.
+//!
+//! A kernel must supply
+//!
+//! * an epoll set: create, add, modify, remove, wait with a nanosecond timeout;
+//! * sockets: listen, connect, accept, receive, send, shut down;
+//! * the end of a descriptor: close.
+//!
+//! The rules that the rest of the crate builds on:
+//!
+//! * every descriptor handed out is non-blocking and close-on-exec;
+//! * no call but [`Kernel::epoll_wait`] waits;
+//! * errors carry the errno unchanged; nothing is retried here (the one place that retries is
+//!   [`Source::poll_io`](crate::Source::poll_io));
+//! * `send` never raises SIGPIPE.
+//!
+//! [`Linux`](crate::Linux) is the production implementation. A simulator implements the same trait
+//! from outside; descriptors stay real [`OwnedFd`]s, which it may take from anywhere.
+
+use std::io::{self, IoSlice};
+use std::net::{Shutdown, SocketAddr};
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::time::Duration;
+
+use crate::tcp::ListenOptions;
+use crate::token::Token;
+
+/// What to do with a descriptor's place in the epoll set; `EPOLL_CTL_*` of epoll_ctl(2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Control {
+    /// `EPOLL_CTL_ADD`
+    Add,
+    /// `EPOLL_CTL_MOD`
+    Modify,
+    /// `EPOLL_CTL_DEL`
+    Remove,
+}
+
+/// Every system call that this crate makes. See the [module](self) for the rules.
+pub trait Kernel {
+    /// Makes an epoll set: epoll_create1(2) with `EPOLL_CLOEXEC`.
+    fn epoll_create(&self) -> io::Result<OwnedFd>;
+
+    /// Adds, modifies or removes `fd`: epoll_ctl(2). `flags` are `EPOLL*` bits.
+    fn epoll_ctl(
+        &self,
+        epoll: BorrowedFd<'_>,
+        control: Control,
+        fd: BorrowedFd<'_>,
+        flags: u32,
+        token: Token,
+    ) -> io::Result<()>;
+
+    /// Waits for events: epoll_pwait2(2), or epoll_wait(2) rounded up to milliseconds before
+    /// Linux 5.11. `None` waits for ever. Returns how many entries of `events` were filled.
+    fn epoll_wait(
+        &self,
+        epoll: BorrowedFd<'_>,
+        events: &mut [libc::epoll_event],
+        timeout: Option<Duration>,
+    ) -> io::Result<usize>;
+
+    /// Makes a listening TCP socket: socket(2), setsockopt(2), bind(2), listen(2).
+    fn listen(&self, address: SocketAddr, options: &ListenOptions) -> io::Result<OwnedFd>;
+
+    /// Starts a TCP connection: socket(2), connect(2). In progress is success; the outcome shows
+    /// in [`Kernel::take_error`] once the socket is writable.
+    fn connect(&self, address: SocketAddr) -> io::Result<OwnedFd>;
+
+    /// Takes the socket's pending error (`SO_ERROR`, socket(7)).
+    fn take_error(&self, fd: BorrowedFd<'_>) -> io::Result<Option<io::Error>>;
+
+    /// Accepts one connection: accept4(2).
+    fn accept(&self, listener: BorrowedFd<'_>) -> io::Result<(OwnedFd, SocketAddr)>;
+
+    /// Receives into `buffer`: recv(2). 0 is the end of the stream.
+    fn receive(&self, fd: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<usize>;
+
+    /// Sends from `buffer`: send(2) with `MSG_NOSIGNAL`.
+    fn send(&self, fd: BorrowedFd<'_>, buffer: &[u8]) -> io::Result<usize>;
+
+    /// Sends from `buffers` in order: sendmsg(2) with `MSG_NOSIGNAL`.
+    fn send_vectored(&self, fd: BorrowedFd<'_>, buffers: &[IoSlice<'_>]) -> io::Result<usize>;
+
+    /// Shuts down one or both directions: shutdown(2).
+    fn shutdown(&self, fd: BorrowedFd<'_>, how: Shutdown) -> io::Result<()>;
+
+    /// Closes `fd`: close(2).
+    fn close(&self, fd: OwnedFd) {
+        drop(fd);
+    }
+}

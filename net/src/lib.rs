@@ -1,0 +1,39 @@
+//! Readiness: an epoll reactor and the sockets that live on it.
+//!
+//! A [`Reactor`] owns one epoll set. Each socket holds a cheap [`Handle`] to it and borrows the
+//! caller's buffer only for the length of one system call, so every future of this crate may be
+//! dropped at any time without losing data.
+//!
+//! This crate knows no files, no timers and no executor. Its upward seam is [`std::task::Waker`];
+//! its sideways seam is [`Reactor::watch`], which lets a foreign descriptor (the eventfd of an
+//! io_uring, a cross-thread doorbell) ring in the same epoll set.
+//!
+//! ```
+//! use ambidex_net::{Reactor, TcpListener};
+//! use std::time::Duration;
+//!
+//! let mut reactor = Reactor::new()?;
+//! let listener = TcpListener::bind(&reactor.handle(), "127.0.0.1:0".parse().unwrap())?;
+//! let _peer = std::net::TcpStream::connect(listener.local_addr()?)?;
+//! let turn = reactor.turn(Some(Duration::ZERO))?;
+//! assert!(!turn.interrupted);
+//! # Ok::<(), std::io::Error>(())
+//! ```
+
+pub mod kernel;
+mod linux;
+pub mod poller;
+pub mod reactor;
+pub mod readiness;
+pub mod source;
+pub mod tcp;
+pub mod token;
+
+pub use kernel::Kernel;
+pub use linux::Linux;
+pub use poller::{Events, Interest, Mode, Poller};
+pub use reactor::{Doorbell, Handle, Reactor, Turn};
+pub use readiness::{Direction, Readiness};
+pub use source::Source;
+pub use tcp::{ListenOptions, TcpListener, TcpStream};
+pub use token::Token;

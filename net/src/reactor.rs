@@ -1,0 +1,193 @@
+//! The reactor: one epoll set, the table of its sources, and the doorbells of others.
+
+use std::cell::{Cell, RefCell};
+use std::fmt;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::rc::Rc;
+use std::task::Waker;
+use std::time::Duration;
+
+use crate::kernel::Kernel;
+use crate::linux::Linux;
+use crate::poller::{Events, Interest, Mode, Poller};
+use crate::readiness::Table;
+use crate::token::{self, Target};
+
+/// Events fetched by one wait: the budget of a turn. The rest follow with the next.
+const EVENTS_PER_TURN: usize = 256;
+
+/// What sources and reactor share.
+pub(crate) struct Inner {
+    pub(crate) kernel: Rc<dyn Kernel>,
+    pub(crate) poller: Poller,
+    pub(crate) table: RefCell<Table>,
+    pub(crate) stale: Cell<u64>,
+}
+
+/// A foreign descriptor watched by the reactor; see [`Reactor::watch`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Doorbell(u32);
+
+/// What one turn of the reactor saw.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Turn {
+    /// Events received, doorbells and stale ones included.
+    pub events: usize,
+    /// The wait ended with `EINTR`: look at what may have caused it, then go round again.
+    pub interrupted: bool,
+    rang: u64,
+}
+
+impl Turn {
+    /// Whether `doorbell` rang.
+    #[must_use]
+    pub fn rang(&self, doorbell: Doorbell) -> bool {
+        self.rang & (1 << doorbell.0) != 0
+    }
+}
+
+/// Owns an epoll set and turns it. Not `Send`: it lives and dies on one thread.
+///
+/// ```
+/// let reactor = ambidex_net::Reactor::new()?;
+/// assert_eq!(reactor.handle().sources(), 0);
+/// # Ok::<(), std::io::Error>(())
+/// ```
+pub struct Reactor {
+    inner: Rc<Inner>,
+    events: Events,
+    /// Wakers gathered while the table was borrowed; woken after. Kept for its capacity.
+    wake: Vec<Waker>,
+    doorbells: u32,
+}
+
+/// What each socket holds of its reactor. Cheap to clone.
+#[derive(Clone)]
+pub struct Handle {
+    pub(crate) inner: Rc<Inner>,
+}
+
+impl Reactor {
+    /// Makes a reactor on the running kernel.
+    ///
+    /// # Errors
+    /// Those of epoll_create1(2): `EMFILE`, `ENFILE`, `ENOMEM`.
+    pub fn new() -> io::Result<Reactor> {
+        Reactor::with_kernel(Rc::new(Linux::default()))
+    }
+
+    /// Makes a reactor on `kernel`, which may be a simulated one.
+    ///
+    /// # Errors
+    /// Those of [`Kernel::epoll_create`].
+    pub fn with_kernel(kernel: Rc<dyn Kernel>) -> io::Result<Reactor> {
+        let inner = Inner {
+            poller: Poller::with_kernel(Rc::clone(&kernel))?,
+            kernel,
+            table: RefCell::default(),
+            stale: Cell::new(0),
+        };
+        Ok(Reactor {
+            inner: Rc::new(inner),
+            events: Events::with_capacity(EVENTS_PER_TURN),
+            wake: Vec::new(),
+            doorbells: 0,
+        })
+    }
+
+    /// A handle for sockets of this reactor.
+    #[must_use]
+    pub fn handle(&self) -> Handle {
+        Handle {
+            inner: Rc::clone(&self.inner),
+        }
+    }
+
+    /// Watches a foreign descriptor, typically an eventfd, edge-triggered and never read. Keep it
+    /// open for as long as the reactor lives. At most 64 of them.
+    ///
+    /// # Errors
+    /// Those of epoll_ctl(2), and `ENOSPC` for the 65th.
+    pub fn watch(&mut self, fd: BorrowedFd<'_>) -> io::Result<Doorbell> {
+        if self.doorbells == u64::BITS {
+            return Err(io::Error::from_raw_os_error(libc::ENOSPC));
+        }
+        let token = token::doorbell(self.doorbells);
+        self.inner
+            .poller
+            .register(fd, token, Interest::READABLE, Mode::Edge)?;
+        self.doorbells += 1;
+        Ok(Doorbell(self.doorbells - 1))
+    }
+
+    /// Waits for events for at most `pause` (`None`: for ever), raises the readiness they tell of
+    /// and wakes those who waited for it.
+    ///
+    /// # Errors
+    /// Those of epoll_wait(2) but `EINTR`, which is [`Turn::interrupted`].
+    ///
+    /// # Blocking
+    /// Sleeps for up to `pause`.
+    pub fn turn(&mut self, pause: Option<Duration>) -> io::Result<Turn> {
+        match self.inner.poller.wait(&mut self.events, pause) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {
+                return Ok(Turn {
+                    interrupted: true,
+                    ..Turn::default()
+                });
+            }
+            result => result?,
+        }
+        let turn = self.dispatch();
+        for waker in self.wake.drain(..) {
+            waker.wake();
+        }
+        Ok(turn)
+    }
+
+    fn dispatch(&mut self) -> Turn {
+        let mut turn = Turn::default();
+        let mut table = self.inner.table.borrow_mut();
+        for (token, readiness) in self.events.iter() {
+            turn.events += 1;
+            match Target::from(token) {
+                Target::Doorbell(index) => turn.rang |= 1 << index,
+                Target::Source(key) if table.raise(key, readiness, &mut self.wake) => {}
+                Target::Source(_) | Target::Unknown => {
+                    self.inner.stale.set(self.inner.stale.get() + 1);
+                }
+            }
+        }
+        turn
+    }
+}
+
+impl AsFd for Reactor {
+    /// The epoll descriptor; readable while events wait.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.inner.poller.as_fd()
+    }
+}
+
+impl Handle {
+    /// How many sources are alive.
+    #[must_use]
+    pub fn sources(&self) -> usize {
+        self.inner.table.borrow().len()
+    }
+
+    /// Events that came for a source already gone: counted, never delivered to its successor.
+    #[must_use]
+    pub fn stale_events(&self) -> u64 {
+        self.inner.stale.get()
+    }
+}
+
+impl fmt::Debug for Handle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Handle")
+            .field("sources", &self.sources())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,272 @@
+//! The readiness table: what is known of each source, and who waits for it. Pure: no system calls.
+//!
+//! Readiness is a hint. It is raised by an event, stays raised until an operation answers
+//! `EAGAIN`, and is kept for each direction apart, so that a reader which consumes an error does
+//! not hide it from the writer.
+
+use std::ops::{BitOr, BitOrAssign};
+use std::task::{Poll, Waker};
+
+use crate::token::{GENERATION_MASK, Key};
+
+/// What an event said of a source.
+///
+/// ```
+/// use ambidex_net::Readiness;
+/// let hang_up = Readiness::READ_CLOSED | Readiness::WRITE_CLOSED;
+/// assert!(hang_up.is_readable() && hang_up.is_writable() && !hang_up.is_error());
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Readiness(u8);
+
+impl Readiness {
+    /// Nothing.
+    pub const EMPTY: Readiness = Readiness(0);
+    /// `EPOLLIN`: a read would not wait.
+    pub const READABLE: Readiness = Readiness(1);
+    /// `EPOLLOUT`: a write would not wait.
+    pub const WRITABLE: Readiness = Readiness(1 << 1);
+    /// `EPOLLRDHUP` or `EPOLLHUP`: the peer will send no more.
+    pub const READ_CLOSED: Readiness = Readiness(1 << 2);
+    /// `EPOLLHUP`: nothing more can be sent.
+    pub const WRITE_CLOSED: Readiness = Readiness(1 << 3);
+    /// `EPOLLERR`: an error is pending on the descriptor.
+    pub const ERROR: Readiness = Readiness(1 << 4);
+    /// `EPOLLPRI`: exceptional data.
+    pub const PRIORITY: Readiness = Readiness(1 << 5);
+
+    const READ: u8 = 1 | 1 << 2 | 1 << 4 | 1 << 5;
+    const WRITE: u8 = 1 << 1 | 1 << 3 | 1 << 4;
+
+    /// Translates the `EPOLL*` bits of an event.
+    #[must_use]
+    pub fn from_epoll(flags: u32) -> Readiness {
+        let bits = [
+            (libc::EPOLLIN, Readiness::READABLE),
+            (libc::EPOLLOUT, Readiness::WRITABLE),
+            (libc::EPOLLRDHUP, Readiness::READ_CLOSED),
+            (
+                libc::EPOLLHUP,
+                Readiness::READ_CLOSED | Readiness::WRITE_CLOSED,
+            ),
+            (libc::EPOLLERR, Readiness::ERROR),
+            (libc::EPOLLPRI, Readiness::PRIORITY),
+        ];
+        bits.into_iter()
+            .filter(|(bit, _)| flags & *bit as u32 != 0)
+            .fold(Readiness::EMPTY, |all, (_, one)| all | one)
+    }
+
+    /// A read would not wait: there is data, an end, or an error to collect.
+    #[must_use]
+    pub fn is_readable(self) -> bool {
+        self.0 & Readiness::READ != 0
+    }
+
+    /// A write would not wait: there is room, a hang-up, or an error to collect.
+    #[must_use]
+    pub fn is_writable(self) -> bool {
+        self.0 & Readiness::WRITE != 0
+    }
+
+    /// The peer has shut down its side.
+    #[must_use]
+    pub fn is_read_closed(self) -> bool {
+        self.0 & Readiness::READ_CLOSED.0 != 0
+    }
+
+    /// Nothing more can be sent.
+    #[must_use]
+    pub fn is_write_closed(self) -> bool {
+        self.0 & Readiness::WRITE_CLOSED.0 != 0
+    }
+
+    /// An error is pending.
+    #[must_use]
+    pub fn is_error(self) -> bool {
+        self.0 & Readiness::ERROR.0 != 0
+    }
+
+    /// Exceptional data is there.
+    #[must_use]
+    pub fn is_priority(self) -> bool {
+        self.0 & Readiness::PRIORITY.0 != 0
+    }
+
+    fn towards(self, direction: Direction) -> Readiness {
+        Readiness(match direction {
+            Direction::Read => self.0 & Readiness::READ,
+            Direction::Write => self.0 & Readiness::WRITE,
+        })
+    }
+}
+
+impl BitOr for Readiness {
+    type Output = Readiness;
+    fn bitor(self, other: Readiness) -> Readiness {
+        Readiness(self.0 | other.0)
+    }
+}
+
+impl BitOrAssign for Readiness {
+    fn bitor_assign(&mut self, other: Readiness) {
+        self.0 |= other.0;
+    }
+}
+
+/// Which side of a source is meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    /// Reading, accepting.
+    Read,
+    /// Writing, connecting.
+    Write,
+}
+
+/// One direction of one source.
+#[derive(Default)]
+struct Side {
+    ready: Readiness,
+    /// One entry for each waiting task: usually none or one.
+    waiters: Vec<Waker>,
+}
+
+#[derive(Default)]
+struct Slot {
+    generation: u32,
+    live: bool,
+    sides: [Side; 2],
+}
+
+/// All sources of one reactor, by slot and generation.
+///
+/// Bounds: one slot a source; in each direction one waker a task, until the next event.
+///
+/// ```
+/// use ambidex_net::readiness::{Direction, Readiness, Table};
+/// use std::task::Waker;
+///
+/// let mut table = Table::default();
+/// let key = table.insert(Readiness::EMPTY);
+/// assert!(table.poll(key, Direction::Read, Waker::noop()).is_pending());
+/// let mut wake = Vec::new();
+/// assert!(table.raise(key, Readiness::READABLE, &mut wake));
+/// assert_eq!(wake.len(), 1);
+/// assert!(table.poll(key, Direction::Read, Waker::noop()).is_ready());
+/// ```
+#[derive(Default)]
+pub struct Table {
+    slots: Vec<Slot>,
+    free: Vec<u32>,
+}
+
+impl Table {
+    /// Adds a source that starts out as `ready`.
+    pub fn insert(&mut self, ready: Readiness) -> Key {
+        let index = self.free.pop().unwrap_or_else(|| {
+            self.slots.push(Slot::default());
+            (self.slots.len() - 1) as u32
+        });
+        let slot = &mut self.slots[index as usize];
+        slot.live = true;
+        for (side, direction) in slot
+            .sides
+            .iter_mut()
+            .zip([Direction::Read, Direction::Write])
+        {
+            side.ready = ready.towards(direction);
+        }
+        Key {
+            index,
+            generation: slot.generation,
+        }
+    }
+
+    /// Removes a source. Its waiters go to `wake`, so that none sleeps for ever.
+    pub fn remove(&mut self, key: Key, wake: &mut Vec<Waker>) {
+        let Some(slot) = self.live(key) else { return };
+        slot.live = false;
+        slot.generation = (slot.generation + 1) & GENERATION_MASK;
+        for side in &mut slot.sides {
+            wake.append(&mut side.waiters);
+        }
+        self.free.push(key.index);
+    }
+
+    /// Raises readiness and moves the wakers of those who waited for it to `wake`. False if the
+    /// event is stale: its source is gone.
+    pub fn raise(&mut self, key: Key, readiness: Readiness, wake: &mut Vec<Waker>) -> bool {
+        let Some(slot) = self.live(key) else {
+            return false;
+        };
+        for (side, direction) in slot
+            .sides
+            .iter_mut()
+            .zip([Direction::Read, Direction::Write])
+        {
+            let news = readiness.towards(direction);
+            if news != Readiness::EMPTY {
+                side.ready |= news;
+                wake.append(&mut side.waiters);
+            }
+        }
+        true
+    }
+
+    /// What is known of one direction; if nothing, `waker` waits for the next event.
+    ///
+    /// # Panics
+    /// If `key` was removed: a source polls only itself.
+    pub fn poll(&mut self, key: Key, direction: Direction, waker: &Waker) -> Poll<Readiness> {
+        let side = self.side(key, direction);
+        if side.ready != Readiness::EMPTY {
+            return Poll::Ready(side.ready);
+        }
+        if !side.waiters.iter().any(|known| known.will_wake(waker)) {
+            side.waiters.push(waker.clone());
+        }
+        Poll::Pending
+    }
+
+    /// An operation answered `EAGAIN`: forget what was known of this direction.
+    ///
+    /// # Panics
+    /// If `key` was removed: a source clears only itself.
+    pub fn clear(&mut self, key: Key, direction: Direction) {
+        self.side(key, direction).ready = Readiness::EMPTY;
+    }
+
+    /// A read or write moved fewer bytes than asked, so the next would answer `EAGAIN`: saves that
+    /// call. An end or an error that is already known stays, since no new edge announces it.
+    ///
+    /// # Panics
+    /// If `key` was removed: a source clears only itself.
+    pub fn clear_short(&mut self, key: Key, direction: Direction) {
+        let side = self.side(key, direction);
+        if side.ready == Readiness::READABLE || side.ready == Readiness::WRITABLE {
+            side.ready = Readiness::EMPTY;
+        }
+    }
+
+    /// How many sources there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.slots.len() - self.free.len()
+    }
+
+    /// Whether there is no source.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    fn live(&mut self, key: Key) -> Option<&mut Slot> {
+        let slot = self.slots.get_mut(key.index as usize)?;
+        (slot.live && slot.generation == key.generation).then_some(slot)
+    }
+
+    fn side(&mut self, key: Key, direction: Direction) -> &mut Side {
+        let slot = self.live(key).expect("a source outlives its key");
+        &mut slot.sides[direction as usize]
+    }
+}
