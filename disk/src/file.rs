@@ -98,10 +98,18 @@ impl OpenOptions {
         self
     }
 
-    /// Do not wait for the other end of a FIFO or for a device (`O_NONBLOCK`, open(2)).
+    /// Do not wait for the other end of a FIFO or for a device, and adopt no terminal
+    /// (`O_NONBLOCK | O_NOCTTY`, open(2)).
     #[must_use]
     pub fn nonblocking(mut self) -> OpenOptions {
-        self.flags |= libc::O_NONBLOCK;
+        self.flags |= libc::O_NONBLOCK | libc::O_NOCTTY;
+        self
+    }
+
+    /// Fail if the last component is a symbolic link (`O_NOFOLLOW`, open(2)).
+    #[must_use]
+    pub fn no_follow(mut self) -> OpenOptions {
+        self.flags |= libc::O_NOFOLLOW;
         self
     }
 

@@ -136,6 +136,12 @@ impl Pool {
         self.shared.state().gate.free()
     }
 
+    /// How many buffers there are, free or not.
+    #[must_use]
+    pub fn capacity(&self) -> usize {
+        self.shared.layout.size() / self.shared.size
+    }
+
     /// Bytes of each buffer.
     #[must_use]
     pub fn buffer_size(&self) -> usize {

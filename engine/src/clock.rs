@@ -1,9 +1,9 @@
 //! The only place that reads time.
 #![allow(clippy::disallowed_methods)]
 
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
-/// A source of monotonic time. The loop asks it; everything else is told.
+/// A source of time. The loop asks it; everything else is told.
 ///
 /// ```
 /// use ambidex::clock::{Clock, Real};
@@ -13,14 +13,21 @@ use std::time::Instant;
 pub trait Clock {
     /// The present moment. Never goes back.
     fn now(&self) -> Instant;
+
+    /// The time of day, for dates that people read. May jump.
+    fn wall(&self) -> SystemTime;
 }
 
-/// The system's monotonic clock: clock_gettime(2), `CLOCK_MONOTONIC`.
+/// The system's clocks: clock_gettime(2), `CLOCK_MONOTONIC` and `CLOCK_REALTIME`.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Real;
 
 impl Clock for Real {
     fn now(&self) -> Instant {
         Instant::now()
+    }
+
+    fn wall(&self) -> SystemTime {
+        SystemTime::now()
     }
 }

@@ -7,7 +7,7 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use crate::clock::Clock;
 use crate::metrics::Metrics;
@@ -67,6 +67,12 @@ impl Handle {
     #[must_use]
     pub fn now(&self) -> Instant {
         self.core.clock.now()
+    }
+
+    /// The time of day, by the engine's clock.
+    #[must_use]
+    pub fn wall(&self) -> SystemTime {
+        self.core.clock.wall()
     }
 
     /// Waits for `duration`.

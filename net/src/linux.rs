@@ -155,6 +155,9 @@ impl Kernel for Linux {
         if options.reuse_port {
             socket.set_reuse_port(true)?;
         }
+        if options.nodelay {
+            socket.set_tcp_nodelay(true)?;
+        }
         socket.bind(&address.into())?;
         socket.listen(options.backlog)?;
         Ok(socket.into())

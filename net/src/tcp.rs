@@ -27,6 +27,8 @@ pub struct ListenOptions {
     /// Let several sockets listen on one address, the kernel spreading connections over them
     /// (`SO_REUSEPORT`, socket(7)).
     pub reuse_port: bool,
+    /// Accepted connections send small writes at once (`TCP_NODELAY`, inherited from the listener).
+    pub nodelay: bool,
     /// Completed connections that may wait to be accepted; capped by `net.core.somaxconn`.
     pub backlog: i32,
 }
@@ -35,6 +37,7 @@ impl Default for ListenOptions {
     fn default() -> ListenOptions {
         ListenOptions {
             reuse_port: false,
+            nodelay: false,
             backlog: 1024,
         }
     }
@@ -241,6 +244,21 @@ impl TcpStream {
             .source
             .poll_io(cx, Direction::Read, |kernel, fd| kernel.receive(fd, buffer));
         self.note(Direction::Read, asked, read)
+    }
+
+    /// Reads up to `buffer.len()` bytes now, or answers `None` if that would wait.
+    ///
+    /// # Errors
+    /// Those of [`TcpStream::read`].
+    pub fn try_read(&self, buffer: &mut [u8]) -> Option<io::Result<usize>> {
+        let asked = buffer.len();
+        let read = self
+            .source
+            .attempt(Direction::Read, |kernel, fd| kernel.receive(fd, buffer))?;
+        if matches!(&read, Ok(read) if *read > 0 && *read < asked) {
+            self.source.clear_short(Direction::Read);
+        }
+        Some(read)
     }
 
     /// Writes up to `buffer.len()` bytes and tells how many.
