@@ -40,5 +40,5 @@ pub use engine::{Builder, Engine, Report};
 pub use handle::Handle;
 pub use metrics::Metrics;
 pub use remote::{Remote, RemoteError};
-pub use tasks::{JoinError, JoinHandle};
+pub use tasks::{JoinError, JoinHandle, Panic};
 pub use timers::{Elapsed, Sleep};

@@ -3,8 +3,10 @@
 use std::any::Any;
 use std::fmt;
 use std::future::Future;
+use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
+use std::sync::{Mutex, PoisonError};
 use std::task::{Context, Poll};
 
 use async_task::FallibleTask;
@@ -51,7 +53,7 @@ impl<T> Future for JoinHandle<T> {
         Pin::new(task).poll(cx).map(|ended| match ended {
             None => Err(JoinError::Cancelled),
             Some(Ok(value)) => Ok(value),
-            Some(Err(panic)) => Err(JoinError::Panicked(panic)),
+            Some(Err(panic)) => Err(JoinError::Panicked(Panic(Mutex::new(panic)))),
         })
     }
 }
@@ -77,8 +79,25 @@ impl<T> fmt::Debug for JoinHandle<T> {
 pub enum JoinError {
     /// It was aborted, or its engine was shut down.
     Cancelled,
-    /// It panicked; this is what it panicked with.
-    Panicked(Box<dyn Any + Send>),
+    /// It panicked.
+    Panicked(Panic),
+}
+
+/// What a task panicked with. The mutex only makes it `Sync`, as error types should be.
+pub struct Panic(Mutex<Box<dyn Any + Send>>);
+
+impl Panic {
+    /// The payload, for [`std::panic::resume_unwind`] or a downcast.
+    #[must_use]
+    pub fn into_inner(self) -> Box<dyn Any + Send> {
+        self.0.into_inner().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl From<JoinError> for io::Error {
+    fn from(error: JoinError) -> io::Error {
+        io::Error::other(error)
+    }
 }
 
 impl fmt::Debug for JoinError {

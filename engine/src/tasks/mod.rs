@@ -3,5 +3,5 @@
 mod join;
 mod queue;
 
-pub use join::{JoinError, JoinHandle};
+pub use join::{JoinError, JoinHandle, Panic};
 pub(crate) use queue::{Shared, Tasks};
