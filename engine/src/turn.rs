@@ -72,9 +72,12 @@ impl Engine {
     /// Steps 4 and 5, and the dispatch of readiness.
     fn wait(&mut self, limit: Option<Duration>) -> io::Result<()> {
         let pause = self.pause(limit);
-        let turn = self.reactor.turn(pause)?;
+        let waited = self.reactor.wait(pause);
+        // Before anybody is woken: to an armed doorbell every wake is a system call.
         self.ring.disarm();
         self.handle.core.shared.doorbell.disarm();
+        waited?;
+        let turn = self.reactor.dispatch();
         self.metrics.events += turn.events as u64;
         self.metrics.interrupted += u64::from(turn.interrupted);
         self.rang_alone = turn.events == 1 && turn.rang(self.ring_rang);

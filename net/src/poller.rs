@@ -87,6 +87,14 @@ impl Events {
         }
     }
 
+    /// As [`Events::iter`], leaving none behind.
+    pub fn drain(&mut self) -> impl Iterator<Item = (Token, Readiness)> + '_ {
+        let filled = std::mem::take(&mut self.filled);
+        self.list[..filled]
+            .iter()
+            .map(|event| (Token(event.u64), Readiness::from_epoll(event.events)))
+    }
+
     /// The events of the last wait, in the kernel's order.
     pub fn iter(&self) -> impl Iterator<Item = (Token, Readiness)> + '_ {
         self.list[..self.filled]

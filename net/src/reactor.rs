@@ -60,6 +60,8 @@ pub struct Reactor {
     /// Wakers gathered while the table was borrowed; woken after. Kept for its capacity.
     wake: Vec<Waker>,
     doorbells: u32,
+    /// The last wait ended with `EINTR`.
+    interrupted: bool,
 }
 
 /// What each socket holds of its reactor. Cheap to clone.
@@ -93,6 +95,7 @@ impl Reactor {
             events: Events::with_capacity(EVENTS_PER_TURN),
             wake: Vec::new(),
             doorbells: 0,
+            interrupted: false,
         })
     }
 
@@ -122,7 +125,7 @@ impl Reactor {
     }
 
     /// Waits for events for at most `pause` (`None`: for ever), raises the readiness they tell of
-    /// and wakes those who waited for it.
+    /// and wakes those who waited for it: [`Reactor::wait`], then [`Reactor::dispatch`].
     ///
     /// # Errors
     /// Those of epoll_wait(2) but `EINTR`, which is [`Turn::interrupted`].
@@ -130,26 +133,42 @@ impl Reactor {
     /// # Blocking
     /// Sleeps for up to `pause`.
     pub fn turn(&mut self, pause: Option<Duration>) -> io::Result<Turn> {
+        self.wait(pause)?;
+        Ok(self.dispatch())
+    }
+
+    /// Waits for events for at most `pause`, and keeps them for [`Reactor::dispatch`]. Between the
+    /// two a loop can tell its wakers that it is awake.
+    ///
+    /// # Errors
+    /// Those of epoll_wait(2) but `EINTR`.
+    ///
+    /// # Blocking
+    /// Sleeps for up to `pause`.
+    pub fn wait(&mut self, pause: Option<Duration>) -> io::Result<()> {
         match self.inner.poller.wait(&mut self.events, pause) {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {
-                return Ok(Turn {
-                    interrupted: true,
-                    ..Turn::default()
-                });
-            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => self.interrupted = true,
             result => result?,
         }
-        let turn = self.dispatch();
+        Ok(())
+    }
+
+    /// Raises the readiness that the last wait told of and wakes those who waited for it.
+    pub fn dispatch(&mut self) -> Turn {
+        let turn = self.raise();
         for waker in self.wake.drain(..) {
             waker.wake();
         }
-        Ok(turn)
+        turn
     }
 
-    fn dispatch(&mut self) -> Turn {
-        let mut turn = Turn::default();
+    fn raise(&mut self) -> Turn {
+        let mut turn = Turn {
+            interrupted: std::mem::take(&mut self.interrupted),
+            ..Turn::default()
+        };
         let mut table = self.inner.table.borrow_mut();
-        for (token, readiness) in self.events.iter() {
+        for (token, readiness) in self.events.drain() {
             turn.events += 1;
             match Target::from(token) {
                 Target::Doorbell(index) => turn.rang |= 1 << index,
