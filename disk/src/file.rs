@@ -136,7 +136,7 @@ impl OpenOptions {
     /// Dropping it abandons the open; a descriptor that arrives later is closed.
     pub async fn open(&self, handle: &Handle, path: impl AsRef<Path>) -> io::Result<File> {
         let path = CString::new(path.as_ref().as_os_str().as_bytes())?;
-        let lane = Some(Lane::Crossing);
+        let lane = Some(Lane::crossing(path.as_bytes()));
         let (result, _) = self.attempt(handle, None, path, self.resolve, lane).await;
         result
     }
@@ -166,7 +166,7 @@ impl OpenOptions {
                 (result, _) => return result,
             }
         }
-        lane.get_or_insert(Lane::Crossing);
+        lane.get_or_insert_with(|| Lane::crossing(path.as_bytes()));
         let (result, _) = self
             .attempt(handle, Some(dir), path, self.resolve, lane)
             .await;
@@ -194,7 +194,7 @@ impl OpenOptions {
         let Request::Open { path, .. } = request else {
             unreachable!("an operation returns its own request");
         };
-        let file = result.and_then(|fd| File::adopt(handle, syscalls::adopt(fd as RawFd)));
+        let file = result.and_then(|fd| File::adopt(handle, syscalls::adopt(fd as RawFd), lane));
         (file, path)
     }
 }
@@ -259,11 +259,11 @@ impl File {
         OpenOptions::new().open(handle, path).await
     }
 
-    fn adopt(ring: &Handle, fd: OwnedFd) -> io::Result<File> {
+    fn adopt(ring: &Handle, fd: OwnedFd, lane: Option<Lane>) -> io::Result<File> {
         let at_open = match ring.with_kernel(|kernel| kernel.status_cached(fd.as_fd())) {
             Ok(metadata) => metadata,
             Err(error) => {
-                ring.close_later(fd, Some(Lane::Crossing));
+                ring.close_later(fd, lane);
                 return Err(error);
             }
         };

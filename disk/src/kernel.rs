@@ -84,7 +84,7 @@ pub enum Call {
 pub struct Entry {
     /// What to do.
     pub call: Call,
-    /// Do not try it on the submitting thread first (`IOSQE_ASYNC`): there it could block.
+    /// Do not try it on the submitting thread: there it could block.
     pub punt: bool,
     /// Comes back with the completion.
     pub user_data: u64,

@@ -49,6 +49,7 @@ pub mod retry;
 pub mod ring;
 mod syscalls;
 mod threads;
+mod workers;
 
 pub use buffer::{BufResult, IoBuf, IoBufMut, Slice};
 pub use capabilities::{Backend, Capabilities};

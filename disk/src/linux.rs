@@ -1,9 +1,11 @@
 //! The kernel that this process runs on: the set-up ladder, and io_uring behind the seam.
 #![allow(unsafe_code)]
 
+use std::collections::VecDeque;
 use std::io;
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::sync::Arc;
 use std::sync::atomic::{Ordering, fence};
 
 use io_uring::types::Fd;
@@ -15,6 +17,7 @@ use crate::metadata::Metadata;
 use crate::options::{Choice, Options};
 use crate::syscalls;
 use crate::threads::Threads;
+use crate::workers::{Answers, Workers};
 
 /// io_uring_enter(2): run deferred completions and flush an overflow.
 const ENTER_GETEVENTS: u32 = 1;
@@ -99,7 +102,12 @@ fn explain(error: &io::Error) -> io::Error {
 
 struct Uring {
     ring: IoUring,
-    eventfd: OwnedFd,
+    /// For what must not be tried on this thread. Not `IOSQE_ASYNC`: an io-wq worker that hangs
+    /// keeps the submitting thread from ending, and on FUSE files opened for direct I/O the ring
+    /// repeats a short read at the wrong offset (Linux 6.18; docs/decisions/004).
+    remote: Workers,
+    punted: VecDeque<Entry>,
+    answers: Arc<Answers>,
     capabilities: Capabilities,
 }
 
@@ -120,9 +128,10 @@ impl Uring {
             let text = "this kernel's io_uring is too old (Linux 5.12 or later is needed)";
             return Err(io::Error::new(io::ErrorKind::Unsupported, text));
         }
-        let eventfd = syscalls::eventfd()?;
-        ring.submitter().register_eventfd(eventfd.as_raw_fd())?;
-        // Opens that hang each hold a worker; the default of 8 would soon be none.
+        let answers = Answers::new()?;
+        let eventfd = answers.as_fd().as_raw_fd();
+        ring.submitter().register_eventfd(eventfd)?;
+        // Uncached opens on a slow disk each hold a worker; the default of 8 would soon be none.
         let mut workers = [options.workers_max, 0];
         if let Err(error) = ring.submitter().register_iowq_max_workers(&mut workers) {
             downgrades.push(format!("worker limit not set (Linux 5.15): {error}"));
@@ -138,7 +147,9 @@ impl Uring {
         };
         let mut uring = Uring {
             ring,
-            eventfd,
+            remote: Workers::new(&answers, options.workers_max, true),
+            punted: VecDeque::new(),
+            answers,
             capabilities,
         };
         uring.disarm();
@@ -175,6 +186,14 @@ fn build(options: &Options, downgrades: &mut Vec<String>) -> io::Result<(IoUring
     }
 }
 
+impl Uring {
+    fn sq_length(&self) -> usize {
+        // SAFETY: no other view of the submission queue exists: all are made and dropped within
+        // one call of this single-threaded type.
+        unsafe { self.ring.submission_shared() }.len()
+    }
+}
+
 fn lower(entry: &Entry) -> squeue::Entry {
     let lowered = match entry.call {
         Call::Read {
@@ -195,12 +214,7 @@ fn lower(entry: &Entry) -> squeue::Entry {
             .build(),
         Call::Close { fd } => opcode::Close::new(Fd(fd)).build(),
     };
-    let flags = if entry.punt {
-        squeue::Flags::ASYNC
-    } else {
-        squeue::Flags::empty()
-    };
-    lowered.flags(flags).user_data(entry.user_data)
+    lowered.user_data(entry.user_data)
 }
 
 impl Kernel for Uring {
@@ -213,6 +227,11 @@ impl Kernel for Uring {
     }
 
     unsafe fn push(&mut self, entry: &Entry) {
+        if entry.punt {
+            assert!(self.room() > 0, "the caller checked that there is room");
+            self.punted.push_back(*entry);
+            return;
+        }
         let lowered = lower(entry);
         // SAFETY: the caller keeps what the entry points to until its completion.
         let pushed = unsafe { self.ring.submission().push(&lowered) };
@@ -220,17 +239,26 @@ impl Kernel for Uring {
     }
 
     fn queued(&self) -> usize {
-        // SAFETY: no other view of the submission queue exists: all are made and dropped within
-        // one call of this single-threaded type.
-        unsafe { self.ring.submission_shared() }.len()
+        self.sq_length() + self.punted.len()
     }
 
     fn enter(&mut self) -> io::Result<()> {
-        let to_submit = self.queued() as u32;
+        while let Some(entry) = self.punted.pop_front() {
+            // SAFETY: pushed under the contract of `push`.
+            if let Err(error) = unsafe { self.remote.dispatch(entry) } {
+                self.punted.push_front(entry);
+                return Err(error);
+            }
+        }
+        let to_submit = self.sq_length();
+        if to_submit == 0 && !self.deferred() {
+            return Ok(());
+        }
         let submitter = self.ring.submitter();
         // SAFETY: no argument struct is passed; the entries were pushed under `push`'s contract.
-        let entered =
-            unsafe { submitter.enter::<libc::sigset_t>(to_submit, 0, ENTER_GETEVENTS, None) };
+        let entered = unsafe {
+            submitter.enter::<libc::sigset_t>(to_submit as u32, 0, ENTER_GETEVENTS, None)
+        };
         entered.map(drop)
     }
 
@@ -240,14 +268,15 @@ impl Kernel for Uring {
     }
 
     fn next(&mut self) -> Option<Completion> {
-        self.ring.completion().next().map(|entry| Completion {
+        let completion = self.ring.completion().next().map(|entry| Completion {
             user_data: entry.user_data(),
             result: entry.result(),
-        })
+        });
+        completion.or_else(|| self.answers.next())
     }
 
     fn doorbell(&self) -> BorrowedFd<'_> {
-        self.eventfd.as_fd()
+        self.answers.as_fd()
     }
 
     fn arm(&mut self) -> bool {
@@ -255,11 +284,12 @@ impl Kernel for Uring {
         // The kernel adds work, flags it, then reads the switch; we switch, then read the flag.
         // With a full fence on both sides one of the two sees the other.
         fence(Ordering::SeqCst);
-        self.ring.completion().is_empty() && !self.deferred()
+        self.answers.arm() && self.ring.completion().is_empty() && !self.deferred()
     }
 
     fn disarm(&mut self) {
         self.ring.completion().disable_eventfd();
+        self.answers.disarm();
     }
 
     fn read_now(

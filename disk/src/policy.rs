@@ -7,6 +7,7 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::fs;
+use std::hash::{DefaultHasher, Hash, Hasher};
 
 use crate::metadata::Metadata;
 
@@ -27,8 +28,22 @@ pub enum Place {
 pub enum Lane {
     /// Files of this mount.
     Mount(u64),
-    /// Opens whose path leaves a known mount: where they end is not known before.
-    Crossing,
+    /// Opens whose path leaves a known mount. Where they end is not known before, so those that
+    /// begin with the same component share a queue; this is its hash.
+    Crossing(u64),
+}
+
+impl Lane {
+    /// The queue of an open of `path` that leaves its mount.
+    #[must_use]
+    pub fn crossing(path: &[u8]) -> Lane {
+        let name = path
+            .split(|byte| *byte == b'/')
+            .find(|name| !name.is_empty());
+        let mut hasher = DefaultHasher::new();
+        name.hash(&mut hasher);
+        Lane::Crossing(hasher.finish())
+    }
 }
 
 impl Place {

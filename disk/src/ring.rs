@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::io;
 use std::mem::ManuallyDrop;
-use std::os::fd::OwnedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Poll, Waker};
@@ -76,7 +76,7 @@ struct State {
     operations: ManuallyDrop<Operations<Payload>>,
     /// Operations in state Queued, oldest first; abandoned ones among them are passed over.
     queue: VecDeque<Key>,
-    /// One gate for each remote mount seen; bounded by the number of mounts.
+    /// One gate for each remote mount in use.
     lanes: Vec<(Lane, Gate)>,
     remote_max: usize,
     /// The last enter left entries behind.
@@ -287,13 +287,14 @@ impl Ring {
         self.inner.state.borrow().stalled
     }
 
-    /// A duplicate of the doorbell: an eventfd to watch edge-triggered and never to read.
+    /// Lends the doorbell to `watch`: an eventfd to watch edge-triggered and never to read. It is
+    /// closed when the ring is shut down.
     ///
     /// # Errors
-    /// `EMFILE`; fcntl(2), `F_DUPFD_CLOEXEC`.
-    pub fn doorbell(&self) -> io::Result<OwnedFd> {
+    /// If the ring has been shut down.
+    pub fn doorbell<R>(&self, watch: impl FnOnce(BorrowedFd<'_>) -> R) -> io::Result<R> {
         match &self.inner.state.borrow().kernel {
-            Some(kernel) => kernel.doorbell().try_clone_to_owned(),
+            Some(kernel) => Ok(watch(kernel.doorbell())),
             None => Err(shut_down()),
         }
     }
@@ -466,7 +467,10 @@ impl State {
         let index = match self.lanes.iter().position(|(known, _)| *known == lane) {
             Some(index) => index,
             None => {
-                self.lanes.push((lane, Gate::new(self.remote_max)));
+                let max = self.remote_max;
+                let busy = |gate: &Gate| gate.free() < max || gate.waiting() > 0;
+                self.lanes.retain(|(_, gate)| busy(gate));
+                self.lanes.push((lane, Gate::new(max)));
                 self.lanes.len() - 1
             }
         };

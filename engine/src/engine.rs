@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::future::Future;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -82,8 +82,7 @@ impl Builder {
             None => Ring::new(&self.disk)?,
         };
         let shared = Shared::new(Doorbell::new()?);
-        let ring_bell = ring.doorbell()?;
-        let ring_rang = reactor.watch(ring_bell.as_fd())?;
+        let ring_rang = ring.doorbell(|eventfd| reactor.watch(eventfd))??;
         reactor.watch(shared.doorbell.as_fd())?;
         let core = Core {
             net: reactor.handle(),
@@ -97,7 +96,6 @@ impl Builder {
         Ok(Engine {
             reactor,
             ring,
-            _ring_bell: ring_bell,
             ring_rang,
             rang_alone: false,
             handle: Handle {
@@ -115,8 +113,6 @@ impl Builder {
 pub struct Engine {
     pub(crate) reactor: Reactor,
     pub(crate) ring: Ring,
-    /// Watched by the reactor: kept open for as long as that lives.
-    _ring_bell: OwnedFd,
     pub(crate) ring_rang: ambidex_net::Doorbell,
     /// The last wait saw nothing but the ring's doorbell.
     pub(crate) rang_alone: bool,

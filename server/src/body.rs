@@ -2,15 +2,16 @@
 //!
 //! Memory is the point. A read is first tried without waiting, into a buffer of the `hot` pool,
 //! which is held only while the kernel copies; what is not cached is read again, this time
-//! waiting, into a buffer of the `cold` pool; files that may hang for ever have a pool of their
+//! waiting, into a buffer of the `cold` pool; each mount that may hang for ever has a pool of its
 //! own. So whoever waits for a disk never holds what a cached file needs. A client that does not
 //! read keeps its buffer only while buffers are plenty; else the rest is read again, from the
 //! page cache, when it is ready.
 
+use std::cell::RefCell;
 use std::io::{self, ErrorKind, IoSlice};
 use std::ops::Range;
 
-use ambidex::disk::policy::Place;
+use ambidex::disk::policy::{Lane, Place};
 use ambidex::disk::{File, IoBuf, Pool, PoolBuf, ReadFlags};
 use ambidex::net::TcpStream;
 
@@ -22,14 +23,14 @@ const CHUNK_BYTES: usize = 128 * 1024;
 const HOT_BUFFERS: usize = 32;
 /// Reads that wait for a disk.
 const COLD_BUFFERS: usize = 64;
-/// Reads that wait for a network or a FUSE daemon.
-const REMOTE_BUFFERS: usize = 64;
+/// Reads that wait for one network or FUSE mount; the engine allows it no more in flight.
+const REMOTE_BUFFERS: usize = 32;
 
-/// The buffers of one worker: 20 MiB at most, and only what is used.
+/// The buffers of one worker: 12 MiB, and 4 MiB for each remote mount; only what is used is backed.
 pub(crate) struct Buffers {
     hot: Pool,
     cold: Pool,
-    remote: Pool,
+    remote: RefCell<Vec<(Lane, Pool)>>,
 }
 
 impl Buffers {
@@ -37,19 +38,33 @@ impl Buffers {
         Buffers {
             hot: Pool::new(HOT_BUFFERS, CHUNK_BYTES),
             cold: Pool::new(COLD_BUFFERS, CHUNK_BYTES),
-            remote: Pool::new(REMOTE_BUFFERS, CHUNK_BYTES),
+            remote: RefCell::default(),
         }
+    }
+
+    /// The pool for reads that wait for `place`.
+    fn waiting(&self, place: Place) -> Pool {
+        let Place::Remote(lane) = place else {
+            return self.cold.clone();
+        };
+        let mut remote = self.remote.borrow_mut();
+        if let Some((_, pool)) = remote.iter().find(|(known, _)| *known == lane) {
+            return pool.clone();
+        }
+        let pool = Pool::new(REMOTE_BUFFERS, CHUNK_BYTES);
+        remote.push((lane, pool.clone()));
+        pool
     }
 }
 
 /// Bytes of a file from `at`, in a buffer of `pool`.
-struct Chunk<'a> {
+struct Chunk {
     bytes: PoolBuf,
     at: u64,
-    pool: &'a Pool,
+    pool: Pool,
 }
 
-impl Chunk<'_> {
+impl Chunk {
     fn from(&self, at: u64) -> &[u8] {
         let skip = usize::try_from(at - self.at).unwrap_or(usize::MAX);
         self.bytes.get(skip..).unwrap_or_default()
@@ -77,7 +92,7 @@ impl Worker {
     ) -> io::Result<()> {
         let mut head = head;
         let mut at = range.start;
-        let mut chunk: Option<Chunk<'_>> = None;
+        let mut chunk: Option<Chunk> = None;
         while at < range.end {
             let current = match chunk.take() {
                 Some(chunk) if !chunk.from(at).is_empty() => chunk,
@@ -106,30 +121,23 @@ impl Worker {
     }
 
     /// Reads some bytes, at least one.
-    async fn read(&self, file: &File, range: Range<u64>) -> io::Result<Chunk<'_>> {
-        let Buffers { hot, cold, remote } = &self.buffers;
+    async fn read(&self, file: &File, range: Range<u64>) -> io::Result<Chunk> {
         let at = range.start;
         if !matches!(file.place(), Place::Remote(_)) {
-            let bytes = self.read_into(hot, file, &range, ReadFlags::NOWAIT).await;
+            let pool = self.buffers.hot.clone();
+            let bytes = self.read_into(&pool, file, &range, ReadFlags::NOWAIT).await;
             match bytes {
                 // 0 may be the end, or Linux 5.9 saying "not cached": ask again, waiting.
                 Ok(bytes) if !bytes.is_empty() => {
-                    return Ok(Chunk {
-                        bytes,
-                        at,
-                        pool: hot,
-                    });
+                    return Ok(Chunk { bytes, at, pool });
                 }
                 Err(error) if !may_be_cold(&error) => return Err(error),
                 _ => {}
             }
         }
-        let pool = match file.place() {
-            Place::Remote(_) => remote,
-            Place::Local | Place::Memory => cold,
-        };
+        let pool = self.buffers.waiting(file.place());
         let bytes = self
-            .read_into(pool, file, &range, ReadFlags::default())
+            .read_into(&pool, file, &range, ReadFlags::default())
             .await?;
         if bytes.is_empty() {
             return Err(ErrorKind::UnexpectedEof.into());

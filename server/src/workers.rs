@@ -4,9 +4,10 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
-use std::sync::mpsc::{self, Sender};
-use std::thread::{self, JoinHandle};
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::thread;
 use std::time::Duration;
 
 use ambidex::disk::{Backend, Capabilities, Choice};
@@ -81,89 +82,109 @@ pub fn run(options: &Options, stop: &Stop, ready: impl FnOnce(Started<'_>)) -> R
         ))
     })?;
     let (sender, receiver) = mpsc::channel();
-    let mut threads = Vec::new();
     for (number, listener) in listeners.into_iter().enumerate() {
         let worker = Worker {
             options: options.clone(),
             stop: stop.clone(),
-            ready: sender.clone(),
+            news: sender.clone(),
         };
         let thread = thread::Builder::new().name(format!("worker-{number}"));
-        let spawned = thread.spawn(move || worker.run(listener));
-        threads.push(
-            spawned
-                .map_err(|error| Error::Start(format!("cannot start worker {number}: {error}")))?,
-        );
-    }
-    drop(sender);
-    let mut started = None;
-    for _ in 0..threads.len() {
-        match receiver.recv() {
-            Ok(Ok(capabilities)) => started = Some(capabilities),
-            Ok(Err(text)) => {
-                stop.set();
-                let _ = join(threads);
-                return Err(Error::Start(text));
-            }
-            Err(_) => break,
+        let spawned = thread.spawn(move || worker.live(listener));
+        if let Err(error) = spawned {
+            stop.set();
+            return Err(Error::Start(format!(
+                "cannot start worker {number}: {error}"
+            )));
         }
     }
-    if let Some(capabilities) = &started {
+    drop(sender);
+    follow(&receiver, options.workers.max(1), stop, |capabilities| {
         ready(Started {
             address,
             capabilities,
         });
-    }
-    join(threads)
+    })
 }
 
-fn join(threads: Vec<JoinHandle<io::Result<()>>>) -> Result<(), Error> {
+/// Waits for the workers' news until the last has ended. Their threads are not joined: one that
+/// the kernel keeps inside a hung filesystem could not end, and the process should.
+fn follow(
+    news: &Receiver<News>,
+    workers: usize,
+    stop: &Stop,
+    ready: impl FnOnce(&Capabilities),
+) -> Result<(), Error> {
+    let (mut ready, mut accepting, mut ended) = (Some(ready), 0, 0);
     let mut outcome = Ok(());
-    for thread in threads {
-        match thread.join() {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => outcome = Err(Error::Run(format!("a worker failed: {error}"))),
-            Err(_) => outcome = Err(Error::Run("a worker panicked".to_owned())),
+    while ended < workers {
+        let Ok(news) = news.recv() else { break };
+        match news {
+            News::Accepting(capabilities) => {
+                accepting += 1;
+                if accepting == workers
+                    && let Some(ready) = ready.take()
+                {
+                    ready(&capabilities);
+                }
+            }
+            News::Ended(result) => {
+                ended += 1;
+                if result.is_err() {
+                    // One worker less would serve, but nobody would know: end as a whole.
+                    stop.set();
+                    outcome = outcome.and(result);
+                }
+            }
         }
     }
     outcome
 }
 
+enum News {
+    Accepting(Capabilities),
+    Ended(Result<(), Error>),
+}
+
 struct Worker {
     options: Options,
     stop: Stop,
-    ready: Sender<Result<Capabilities, String>>,
+    news: Sender<News>,
 }
 
 impl Worker {
-    fn run(self, listener: OwnedFd) -> io::Result<()> {
-        let mut engine = match self.engine() {
-            Ok(engine) => engine,
-            Err(error) => {
-                let _ = self.ready.send(Err(error.to_string()));
-                return Ok(());
-            }
-        };
-        let result = engine.run(async |io| {
+    fn live(self, listener: OwnedFd) {
+        let run = AssertUnwindSafe(|| self.run(listener));
+        let panicked = |_| Err(Error::Run("a worker panicked".to_owned()));
+        let outcome = catch_unwind(run).unwrap_or_else(panicked);
+        // Nobody is left to tell if the receiver is gone.
+        let _ = self.news.send(News::Ended(outcome));
+    }
+
+    fn run(&self, listener: OwnedFd) -> Result<(), Error> {
+        let failed = |error: io::Error| Error::Run(format!("a worker failed: {error}"));
+        let mut engine = self
+            .engine()
+            .map_err(|error| Error::Start(error.to_string()))?;
+        let served = engine.run(async |io| {
             let root = &self.options.root;
-            let site = match Site::open(&io, root).await {
-                Ok(site) => site,
-                Err(error) => {
-                    let text = format!("cannot serve {}: {}", root.display(), advise(&error));
-                    let _ = self.ready.send(Err(text));
-                    return Ok(());
-                }
-            };
-            let listener = TcpListener::from_std(io.net(), listener.into())?;
-            let _ = self.ready.send(Ok(io.disk().capabilities().clone()));
-            serve(&io, listener, site, self.options.config.clone(), &self.stop).await
+            let site = Site::open(&io, root).await.map_err(|error| {
+                Error::Start(format!(
+                    "cannot serve {}: {}",
+                    root.display(),
+                    advise(&error)
+                ))
+            })?;
+            let listener = TcpListener::from_std(io.net(), listener.into()).map_err(failed)?;
+            let _ = self
+                .news
+                .send(News::Accepting(io.disk().capabilities().clone()));
+            let config = self.options.config.clone();
+            serve(&io, listener, site, config, &self.stop)
+                .await
+                .map_err(failed)
         });
         engine.shut_down(DISK_PATIENCE);
-        let result = result.and_then(|served| served);
-        if result.is_err() {
-            self.stop.set();
-        }
-        result
+        served.map_err(failed)?
     }
 
     fn engine(&self) -> io::Result<Engine> {
