@@ -108,7 +108,9 @@ impl Worker {
             head = &head[of_head..];
             at += (sent - of_head) as u64;
             if !all {
-                if !current.is_scarce() {
+                if current.is_scarce() {
+                    drop(current);
+                } else {
                     chunk = Some(current);
                 }
                 self.writable(stream).await?;

@@ -56,10 +56,11 @@ impl Worker {
                 }
                 Parsed::Refused(refusal) => return self.end_refused(stream, refusal).await,
                 Parsed::Complete(request, length) => {
-                    let keep_alive = self.may_go_on(&request);
-                    self.respond(stream, &request, keep_alive).await?;
+                    let may_go_on = self.may_go_on(&request);
+                    let keep_alive = self.respond(stream, &request, may_go_on).await?;
                     let body = request.body_bytes.unwrap_or(0);
-                    (length as u64 + body, keep_alive)
+                    // The order to stop may have come during the answer.
+                    (length as u64 + body, keep_alive && !self.stop.is_set())
                 }
             };
             if !keep_alive {

@@ -28,7 +28,7 @@ enum Found {
 }
 
 impl Worker {
-    /// Answers `request`. The connection may go on if `keep_alive`.
+    /// Answers `request`, and tells whether the connection goes on: not unless `keep_alive`.
     ///
     /// # Errors
     /// Those after which nothing more may be sent on this connection.
@@ -37,26 +37,28 @@ impl Worker {
         stream: &TcpStream,
         request: &Request<'_>,
         keep_alive: bool,
-    ) -> io::Result<()> {
+    ) -> io::Result<bool> {
         if request.method == Method::Other {
             let head = self.head(Status(405)).field("Allow", "GET, HEAD");
-            return self
-                .send_text(stream, request, head, Status(405), keep_alive)
-                .await;
+            self.send_text(stream, request, head, Status(405), keep_alive)
+                .await?;
+            return Ok(keep_alive);
         }
-        let found = match target::parse(request.target) {
-            Ok(target) => self.locate(&target).await,
-            Err(target::BadTarget) => Err(Status(400)),
+        let Ok(target) = target::parse(request.target) else {
+            let head = self.head(Status(400));
+            self.send_text(stream, request, head, Status(400), false)
+                .await?;
+            return Ok(false);
         };
-        match found {
+        match self.locate(&target).await {
             Ok(Found::File(file, metadata, path)) => {
                 self.send_found(stream, request, &file, &metadata, &path, keep_alive)
-                    .await
+                    .await?;
             }
             Ok(Found::Redirect(location)) => {
                 let head = self.head(Status(301)).field("Location", location);
                 self.send_text(stream, request, head, Status(301), keep_alive)
-                    .await
+                    .await?;
             }
             Err(status) => {
                 let head = self.head(status);
@@ -66,9 +68,10 @@ impl Worker {
                     head
                 };
                 self.send_text(stream, request, head, status, keep_alive)
-                    .await
+                    .await?;
             }
         }
+        Ok(keep_alive)
     }
 
     /// Answers what is not a request; the connection ends.

@@ -26,8 +26,12 @@ impl Site {
     /// # Errors
     /// `ENOENT`, `ENOTDIR`, `EACCES`; open(2).
     pub async fn open(io: &Handle, path: impl AsRef<Path>) -> io::Result<Site> {
+        let directory = OpenOptions::new().directory();
+        let root = directory.open(io.disk(), path).await?;
+        // Holding a directory takes no permission; finding something in it does.
+        directory.open_at(&root, ".").await?;
         Ok(Site {
-            root: OpenOptions::new().directory().open(io.disk(), path).await?,
+            root,
             openat2: io.disk().capabilities().openat2,
         })
     }
