@@ -16,6 +16,7 @@ use crate::metadata::Metadata;
 use crate::operation::Operation;
 use crate::policy::{Lane, Place};
 use crate::request::{Request, TRANSFER_MAX};
+use crate::retry::{self, Kind};
 use crate::ring::Handle;
 use crate::syscalls;
 
@@ -362,7 +363,14 @@ impl File {
                 let target = loan.as_uninit();
                 let length = target.len().min(TRANSFER_MAX as usize);
                 let read = descriptor.ring.with_kernel(|kernel| {
-                    kernel.read_now(descriptor.as_fd(), &mut target[..length], offset, 0)
+                    let mut tries = 0;
+                    loop {
+                        let target = &mut target[..length];
+                        match kernel.read_now(descriptor.as_fd(), target, offset, 0) {
+                            Err(error) if retry::again(Kind::Read, &error, &mut tries) => {}
+                            result => return result,
+                        }
+                    }
                 });
                 return settle(read.map(|length| length as u32), loan);
             }

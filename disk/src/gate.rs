@@ -29,7 +29,7 @@ pub struct Ticket(u64);
 pub struct Gate {
     free: usize,
     next: u64,
-    /// Sorted by ticket. `None`: woken already, its poll is on its way.
+    /// Sorted by ticket. `None`: woken, its poll is on its way.
     queue: VecDeque<(Ticket, Option<Waker>)>,
 }
 
@@ -44,55 +44,57 @@ impl Gate {
         }
     }
 
-    /// Takes a place if one is free and nobody waits ahead; else queues, with `waker` to be woken
+    /// Takes a place if there are more free than wait ahead; else queues, with `waker` to be woken
     /// when it is this one's turn. `ticket` starts out as `None` and belongs to one waiter.
+    ///
+    /// Who is woken and does not come because it was forgotten (`mem::forget`) costs one place.
     pub fn take(
         &mut self,
         ticket: &mut Option<Ticket>,
         waker: &Waker,
-        wake: &mut Vec<Waker>,
+        wake: &mut impl Extend<Waker>,
     ) -> bool {
-        if self.is_next(*ticket) && self.free > 0 {
+        let known = ticket.and_then(|ticket| self.find(ticket));
+        let ahead = known.unwrap_or(self.queue.len());
+        if ahead < self.free {
             self.free -= 1;
-            if ticket.take().is_some() {
-                self.queue.pop_front();
+            ticket.take();
+            if let Some(index) = known {
+                self.queue.remove(index);
             }
-            self.wake_next(wake);
+            self.offer(wake);
             return true;
         }
-        let mine = *ticket.get_or_insert_with(|| {
-            let ticket = Ticket(self.next);
+        if known.is_none() {
+            *ticket = Some(Ticket(self.next));
+            self.queue.push_back((Ticket(self.next), None));
             self.next += 1;
-            self.queue.push_back((ticket, None));
-            ticket
-        });
-        if let Some(entry) = self.find(mine).map(|index| &mut self.queue[index]) {
-            match &mut entry.1 {
-                Some(known) => known.clone_from(waker),
-                empty => *empty = Some(waker.clone()),
-            }
+        }
+        match &mut self.queue[ahead].1 {
+            Some(known) => known.clone_from(waker),
+            empty => *empty = Some(waker.clone()),
         }
         false
     }
 
-    /// Takes a place only if one is free and nobody waits.
+    /// Takes a place only if there are more free than wait.
     pub fn try_take(&mut self) -> bool {
-        let taken = self.free > 0 && self.queue.is_empty();
+        let taken = self.queue.len() < self.free;
         self.free -= usize::from(taken);
         taken
     }
 
     /// Gives a place back; the waker of whoever is next goes to `wake`.
-    pub fn give_back(&mut self, wake: &mut Vec<Waker>) {
+    pub fn give_back(&mut self, wake: &mut impl Extend<Waker>) {
         self.free += 1;
-        self.wake_next(wake);
+        self.offer(wake);
     }
 
     /// A waiter gives up. If it was next and a place is free, its successor goes to `wake`.
-    pub fn leave(&mut self, ticket: Ticket, wake: &mut Vec<Waker>) {
+    pub fn leave(&mut self, ticket: Ticket, wake: &mut impl Extend<Waker>) {
         if let Some(index) = self.find(ticket) {
             self.queue.remove(index);
-            self.wake_next(wake);
+            self.offer(wake);
         }
     }
 
@@ -109,28 +111,19 @@ impl Gate {
     }
 
     /// Wakes all waiters: the gate is about to close for good.
-    pub fn wake_all(&mut self, wake: &mut Vec<Waker>) {
-        wake.extend(self.queue.iter_mut().filter_map(|entry| entry.1.take()));
-    }
-
-    fn is_next(&self, ticket: Option<Ticket>) -> bool {
-        match self.queue.front() {
-            None => true,
-            Some(front) => ticket == Some(front.0),
-        }
+    pub fn wake_all(&mut self, wake: &mut impl Extend<Waker>) {
+        wake.extend(self.queue.iter_mut().filter_map(|waiter| waiter.1.take()));
     }
 
     fn find(&self, ticket: Ticket) -> Option<usize> {
         self.queue
-            .binary_search_by_key(&ticket, |entry| entry.0)
+            .binary_search_by_key(&ticket, |waiter| waiter.0)
             .ok()
     }
 
-    fn wake_next(&mut self, wake: &mut Vec<Waker>) {
-        if self.free > 0
-            && let Some((_, waker)) = self.queue.front_mut()
-        {
-            wake.extend(waker.take());
-        }
+    /// Wakes as many as there are places, first come first served.
+    fn offer(&mut self, wake: &mut impl Extend<Waker>) {
+        let next = self.queue.iter_mut().take(self.free);
+        wake.extend(next.filter_map(|waiter| waiter.1.take()));
     }
 }

@@ -118,7 +118,7 @@ impl<P> Operations<P> {
         payload: P,
         ticket: &mut Option<Ticket>,
         waker: &Waker,
-        wake: &mut Vec<Waker>,
+        wake: &mut impl Extend<Waker>,
     ) -> Result<Key, P> {
         if self.credits.take(ticket, waker, wake) {
             Ok(self.occupy(payload))
@@ -140,7 +140,7 @@ impl<P> Operations<P> {
     }
 
     /// A future that waits for a credit gives up.
-    pub fn leave(&mut self, ticket: Ticket, wake: &mut Vec<Waker>) {
+    pub fn leave(&mut self, ticket: Ticket, wake: &mut impl Extend<Waker>) {
         self.credits.leave(ticket, wake);
     }
 
@@ -188,7 +188,12 @@ impl<P> Operations<P> {
     }
 
     /// The kernel's answer for `user_data`. The credit is returned here.
-    pub fn complete(&mut self, user_data: u64, result: i32, wake: &mut Vec<Waker>) -> Outcome<P> {
+    pub fn complete(
+        &mut self,
+        user_data: u64,
+        result: i32,
+        wake: &mut impl Extend<Waker>,
+    ) -> Outcome<P> {
         let Some(key) = Key::from_user_data(user_data) else {
             return Outcome::Stale;
         };
@@ -229,7 +234,7 @@ impl<P> Operations<P> {
 
     /// The future is dropped. What comes back is the caller's to clean up: the payload, with the
     /// result if there was one. Nothing comes back while the kernel holds the payload.
-    pub fn abandon(&mut self, key: Key, wake: &mut Vec<Waker>) -> Option<(P, Option<i32>)> {
+    pub fn abandon(&mut self, key: Key, wake: &mut impl Extend<Waker>) -> Option<(P, Option<i32>)> {
         let slot = self.slot(key)?;
         match slot.state {
             State::Queued => {
@@ -254,6 +259,13 @@ impl<P> Operations<P> {
         slot.payload.as_mut().map(|payload| (key, payload))
     }
 
+    /// Whether the operation has not been given to the kernel, and is still wanted.
+    #[must_use]
+    pub fn is_queued(&self, key: Key) -> bool {
+        let slot = self.slots.get(key.index as usize);
+        slot.is_some_and(|slot| slot.generation == key.generation && slot.state == State::Queued)
+    }
+
     /// Operations that hold a credit: Queued, InFlight or Abandoned.
     #[must_use]
     pub fn in_flight(&self) -> usize {
@@ -273,7 +285,7 @@ impl<P> Operations<P> {
     }
 
     /// Wakes all who wait for a credit: no more will be given.
-    pub fn wake_all(&mut self, wake: &mut Vec<Waker>) {
+    pub fn wake_all(&mut self, wake: &mut impl Extend<Waker>) {
         self.credits.wake_all(wake);
     }
 

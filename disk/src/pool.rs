@@ -11,8 +11,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
+use smallvec::SmallVec;
 
 use crate::gate::{Gate, Ticket};
+
+/// A gate wakes two at most; so many need no allocation.
+type Wakers = SmallVec<[Waker; 2]>;
 
 /// What O_DIRECT and page-wise DMA ask for at most on the filesystems in use.
 const ALIGNMENT: usize = 4096;
@@ -165,7 +169,7 @@ struct Waiting<'a> {
 
 impl Waiting<'_> {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<PoolBuf> {
-        let mut wake = Vec::new();
+        let mut wake = Wakers::new();
         let mut state = self.pool.shared.state();
         let taken = state.gate.take(&mut self.ticket, cx.waker(), &mut wake);
         let buffer = taken.then(|| self.pool.buffer(&mut state));
@@ -178,7 +182,7 @@ impl Waiting<'_> {
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
         if let Some(ticket) = self.ticket.take() {
-            let mut wake = Vec::new();
+            let mut wake = Wakers::new();
             self.pool.shared.state().gate.leave(ticket, &mut wake);
             wake.into_iter().for_each(Waker::wake);
         }
@@ -252,7 +256,7 @@ impl fmt::Debug for PoolBuf {
 
 impl Drop for PoolBuf {
     fn drop(&mut self) {
-        let mut wake = Vec::new();
+        let mut wake = Wakers::new();
         let mut state = self.shared.state();
         state.free.push(self.index);
         state.gate.give_back(&mut wake);

@@ -53,9 +53,17 @@ pub fn judge(kind: Kind, errno: i32) -> Verdict {
         // io_uring_enter(2): out of requests or memory, or completions must be reaped first.
         (Enter, libc::EINTR | libc::EAGAIN | libc::EBUSY | libc::ENOMEM) => Verdict::Retry,
         (Enter, _) => Verdict::Bug,
-        // The descriptor is pinned and the memory is lent: neither can be bad.
-        (Read | ReadNoWait | Status | Close, libc::EBADF) => Verdict::Bug,
+        // The descriptor is pinned and the memory is lent: neither can be bad. To a read, EBADF
+        // also says that the file was not opened for reading.
+        (Status | Close, libc::EBADF) => Verdict::Bug,
         (Read | ReadNoWait | Open | Status, libc::EFAULT) => Verdict::Bug,
         _ => Verdict::Report,
     }
+}
+
+/// Whether a call on this thread that failed with `error` is made again; counts in `tries`.
+pub(crate) fn again(kind: Kind, error: &std::io::Error, tries: &mut u8) -> bool {
+    let retry = judge(kind, error.raw_os_error().unwrap_or(0)) == Verdict::Retry;
+    *tries = tries.saturating_add(1);
+    retry && *tries <= RETRIES_MAX
 }

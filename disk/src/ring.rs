@@ -11,6 +11,8 @@ use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Poll, Waker};
 
+use smallvec::SmallVec;
+
 use crate::capabilities::Capabilities;
 use crate::gate::Gate;
 use crate::kernel::{Completion, Entry, Kernel};
@@ -21,6 +23,9 @@ use crate::options::Options;
 use crate::policy::{Lane, Mounts};
 use crate::request::Request;
 use crate::retry::{self, Kind, Verdict};
+
+/// A gate wakes two at most, and an operation passes two gates: no allocation.
+type Wakers = SmallVec<[Waker; 4]>;
 
 /// Operations whose memory was leaked because the kernel still held it; see [`leaked`].
 static LEAKED: AtomicU64 = AtomicU64::new(0);
@@ -79,6 +84,9 @@ struct State {
     /// One gate for each remote mount in use.
     lanes: Vec<(Lane, Gate)>,
     remote_max: usize,
+    /// Closes that wait for their mount's turn, and whether a turn has come.
+    put_off: Vec<Closing>,
+    turn_came: bool,
     /// The last enter left entries behind.
     stalled: bool,
     counters: Counters,
@@ -128,7 +136,10 @@ impl Ring {
             kernel: Some(kernel),
             queue: VecDeque::with_capacity(capabilities.cq_entries),
             lanes: Vec::new(),
-            remote_max: options.remote_max.max(1),
+            // Half the credits at most: a hung mount leaves some for the others.
+            remote_max: options.remote_max.min(capabilities.cq_entries / 2).max(1),
+            put_off: Vec::new(),
+            turn_came: false,
             stalled: false,
             counters: Counters::default(),
         };
@@ -167,6 +178,7 @@ impl Ring {
         };
         !state.queue.is_empty()
             || !self.inner.closing.borrow().is_empty()
+            || state.turn_came
             || kernel.queued() > 0
             || kernel.deferred()
     }
@@ -181,17 +193,22 @@ impl Ring {
     /// # Blocking
     /// The kernel tries each operation here first; filesystems known to block are excepted.
     pub fn submit(&mut self) -> io::Result<()> {
+        self.enter().map(drop)
+    }
+
+    /// [`Ring::submit`]; false if the kernel had no room.
+    fn enter(&mut self) -> io::Result<bool> {
         let state = &mut *self.inner.state.borrow_mut();
         state.take_over_closing(&self.inner.closing);
         let Some(kernel) = &mut state.kernel else {
-            return Ok(());
+            return Ok(true);
         };
         loop {
             push_queued(&mut **kernel, &mut state.operations, &mut state.queue);
             let before = kernel.queued();
             if before == 0 && !kernel.deferred() {
                 state.stalled = false;
-                return Ok(());
+                return Ok(true);
             }
             state.counters.enters += 1;
             if let Err(error) = kernel.enter() {
@@ -200,14 +217,14 @@ impl Ring {
                     return Err(error);
                 }
                 state.counters.enter_retries += 1;
-                state.stalled = kernel.queued() > 0;
-                return Ok(());
+                state.stalled = kernel.queued() > 0 || kernel.deferred();
+                return Ok(false);
             }
             let after = kernel.queued();
             state.counters.submitted += (before - after) as u64;
             state.stalled = after > 0;
             if state.queue.is_empty() || kernel.room() == 0 {
-                return Ok(());
+                return Ok(true);
             }
         }
     }
@@ -230,10 +247,9 @@ impl Ring {
                     .as_mut()
                     .is_some_and(|kernel| kernel.deferred())
             };
-            if !deferred {
+            if !deferred || !self.enter()? {
                 break;
             }
-            self.submit()?;
         }
         Ok(reaped)
     }
@@ -271,7 +287,7 @@ impl Ring {
         };
         let idle =
             state.stalled || (state.queue.is_empty() && self.inner.closing.borrow().is_empty());
-        kernel.arm() && idle
+        kernel.arm() && idle || state.stalled
     }
 
     /// After sleep: the doorbell need not ring while the loop runs.
@@ -305,26 +321,31 @@ impl Ring {
         self.inner.state.borrow().operations.in_flight()
     }
 
-    /// Shuts the ring down for good. Operations begun later answer with an error; those in flight
-    /// never resolve, and their memory stays lent for ever (G1): turn the ring until
-    /// [`Ring::in_flight`] is 0 before, or give up at a deadline. Tells how many were given up.
+    /// Shuts the ring down for good. Operations begun later answer with an error, and so do those
+    /// that the kernel has not been given yet (`ECANCELED`). Those in flight never resolve, and
+    /// their memory stays lent for ever (G1): turn the ring until [`Ring::in_flight`] is 0 before,
+    /// or give up at a deadline. Tells how many were given up.
     pub fn shut_down(&mut self) -> usize {
-        let mut wake = Vec::new();
+        if self.inner.state.borrow().kernel.is_none() {
+            return 0;
+        }
+        // What the kernel has answered already is not given up.
+        let _ = self.reap(usize::MAX);
+        let mut wake = Wakers::new();
         let kernel = {
             let state = &mut *self.inner.state.borrow_mut();
+            state.cancel_queued(&mut self.wake, &mut self.orphans);
             state.operations.wake_all(&mut wake);
             for (_, gate) in &mut state.lanes {
                 gate.wake_all(&mut wake);
             }
+            state.put_off.clear();
             state.kernel.take()
         };
-        let given_up = if kernel.is_some() {
-            self.in_flight()
-        } else {
-            0
-        };
+        let given_up = self.in_flight();
         LEAKED.fetch_add(given_up as u64, Ordering::Relaxed);
         drop(kernel);
+        self.settle();
         self.inner.closing.take();
         wake.into_iter().for_each(Waker::wake);
         given_up
@@ -374,7 +395,7 @@ fn push_queued(
         // earlier is leaked.
         unsafe { kernel.push(&entry) };
         if detached {
-            let released = operations.abandon(key, &mut Vec::new());
+            let released = operations.abandon(key, &mut Wakers::new());
             debug_assert!(released.is_none(), "the kernel holds it");
         }
     }
@@ -395,12 +416,17 @@ impl Payload {
 impl State {
     /// Gives each descriptor that was dropped an operation of its own.
     fn take_over_closing(&mut self, closing: &RefCell<Vec<Closing>>) {
+        if std::mem::take(&mut self.turn_came) {
+            closing.borrow_mut().append(&mut self.put_off);
+        }
         if closing.borrow().is_empty() {
             return;
         }
-        let waiting = closing.take();
-        for Closing { fd, lane } in waiting {
-            let place = lane.is_none_or(|lane| self.gate(lane).try_take());
+        for Closing { fd, lane } in closing.take() {
+            if lane.is_some_and(|lane| !self.gate(lane).try_take()) {
+                self.put_off.push(Closing { fd, lane });
+                continue;
+            }
             let payload = Payload {
                 request: Request::Close { fd },
                 punt: lane.is_some(),
@@ -408,17 +434,13 @@ impl State {
                 tries: 0,
                 detached: true,
             };
-            if !place {
-                closing.borrow_mut().push(payload.into_closing());
-                continue;
-            }
             match self.operations.try_admit(payload) {
-                Ok(key) => self.queue.push_back(key),
+                Ok(key) => self.enqueue(key),
                 // Out of credits. Closing a local file waits for nothing: do it here.
                 Err(payload) if lane.is_none() => drop(payload),
                 Err(payload) => {
-                    self.leave_lane(lane, &mut Vec::new());
-                    closing.borrow_mut().push(payload.into_closing());
+                    self.leave_lane(lane, &mut Wakers::new());
+                    self.put_off.push(payload.into_closing());
                 }
             }
         }
@@ -427,7 +449,7 @@ impl State {
     fn complete(
         &mut self,
         completion: Completion,
-        wake: &mut Vec<Waker>,
+        wake: &mut impl Extend<Waker>,
         orphans: &mut Vec<(Payload, i32)>,
     ) {
         let Completion { user_data, result } = completion;
@@ -443,7 +465,7 @@ impl State {
                     payload.tries += 1;
                     if self.operations.requeue(key) {
                         self.counters.operation_retries += 1;
-                        self.queue.push_back(key);
+                        self.enqueue(key);
                         return;
                     }
                 }
@@ -463,6 +485,32 @@ impl State {
         self.leave_lane(lane, wake);
     }
 
+    /// Abandoned operations stay in the queue until they are met, or until they fill it.
+    fn enqueue(&mut self, key: Key) {
+        if self.queue.len() == self.queue.capacity() {
+            let operations = &self.operations;
+            self.queue.retain(|key| operations.is_queued(*key));
+        }
+        self.queue.push_back(key);
+    }
+
+    /// Answers what the kernel has not been given: it will not be.
+    fn cancel_queued(&mut self, wake: &mut impl Extend<Waker>, orphans: &mut Vec<(Payload, i32)>) {
+        while let Some(key) = self.queue.pop_front() {
+            let Some(payload) = self.operations.launch(key) else {
+                continue;
+            };
+            if payload.detached {
+                self.operations.abandon(key, wake);
+            }
+            let completion = Completion {
+                user_data: key.user_data(),
+                result: -libc::ECANCELED,
+            };
+            self.complete(completion, wake, orphans);
+        }
+    }
+
     fn gate(&mut self, lane: Lane) -> &mut Gate {
         let index = match self.lanes.iter().position(|(known, _)| *known == lane) {
             Some(index) => index,
@@ -477,15 +525,21 @@ impl State {
         &mut self.lanes[index].1
     }
 
-    fn leave_lane(&mut self, lane: Option<Lane>, wake: &mut Vec<Waker>) {
+    fn leave_lane(&mut self, lane: Option<Lane>, wake: &mut impl Extend<Waker>) {
         if let Some(lane) = lane {
             self.gate(lane).give_back(wake);
         }
+        self.turn_came = !self.put_off.is_empty();
     }
 
     /// First a place of the mount, then a credit; true if both are held. Whoever waits for the
     /// mount holds no credit meanwhile.
-    fn pass_lane(&mut self, a: &mut Admission, waker: &Waker, wake: &mut Vec<Waker>) -> bool {
+    fn pass_lane(
+        &mut self,
+        a: &mut Admission,
+        waker: &Waker,
+        wake: &mut impl Extend<Waker>,
+    ) -> bool {
         if let Some(lane) = a.lane
             && !a.lane_held
         {
@@ -508,6 +562,16 @@ impl Drop for State {
 impl Inner {
     fn clean_up(&self, request: Request, lane: Option<Lane>, result: Option<i32>) {
         if let Some(fd) = request.orphaned(result) {
+            self.close_later(fd, lane);
+        }
+    }
+
+    /// Closes `fd` with the next submission, for closing may block on remote filesystems; at once
+    /// if there will be none.
+    fn close_later(&self, fd: OwnedFd, lane: Option<Lane>) {
+        // During a borrow the kernel is alive: the ring is being turned.
+        let alive = self.state.try_borrow().map_or(true, |s| s.kernel.is_some());
+        if alive {
             self.closing.borrow_mut().push(Closing { fd, lane });
         }
     }
@@ -556,7 +620,7 @@ impl Handle {
     }
 
     pub(crate) fn admit(&self, mut admission: Admission, waker: &Waker) -> Admitted {
-        let mut wake = Vec::new();
+        let mut wake = Wakers::new();
         let admitted = {
             let state = &mut *self.inner.state.borrow_mut();
             if state.kernel.is_none() {
@@ -579,20 +643,21 @@ impl Handle {
 
     /// An operation is dropped before it was submitted.
     pub(crate) fn withdraw(&self, mut admission: Admission) {
-        let mut wake = Vec::new();
+        let mut wake = Wakers::new();
         {
             let state = &mut *self.inner.state.borrow_mut();
             if let Some(ticket) = admission.ticket.take() {
                 state.operations.leave(ticket, &mut wake);
             }
             if let Some(lane) = admission.lane {
-                let gate = state.gate(lane);
                 match admission.lane_ticket.take() {
-                    Some(ticket) => gate.leave(ticket, &mut wake),
-                    None if admission.lane_held => gate.give_back(&mut wake),
+                    Some(ticket) => state.gate(lane).leave(ticket, &mut wake),
+                    None if admission.lane_held => state.gate(lane).give_back(&mut wake),
                     None => {}
                 }
             }
+            // With one waiter less it may be the turn of a close.
+            state.turn_came = !state.put_off.is_empty();
         }
         self.inner.clean_up(admission.request, admission.lane, None);
         wake.into_iter().for_each(Waker::wake);
@@ -600,7 +665,7 @@ impl Handle {
 
     /// An operation is dropped after it was submitted.
     pub(crate) fn abandon(&self, key: Key) {
-        let mut wake = Vec::new();
+        let mut wake = Wakers::new();
         let released = {
             let state = &mut *self.inner.state.borrow_mut();
             let released = state.operations.abandon(key, &mut wake);
@@ -616,17 +681,9 @@ impl Handle {
         wake.into_iter().for_each(Waker::wake);
     }
 
-    /// Closes `fd` with the next submission: closing may block on remote filesystems.
+    /// See [`Inner::close_later`].
     pub(crate) fn close_later(&self, fd: OwnedFd, lane: Option<Lane>) {
-        // During a borrow the kernel is alive: the ring is being turned.
-        let alive = self
-            .inner
-            .state
-            .try_borrow()
-            .map_or(true, |s| s.kernel.is_some());
-        if alive {
-            self.inner.closing.borrow_mut().push(Closing { fd, lane });
-        }
+        self.inner.close_later(fd, lane);
     }
 }
 
@@ -635,7 +692,7 @@ impl State {
         &mut self,
         mut admission: Admission,
         waker: &Waker,
-        wake: &mut Vec<Waker>,
+        wake: &mut impl Extend<Waker>,
     ) -> Admitted {
         let payload = Payload {
             request: admission.request,
@@ -647,7 +704,7 @@ impl State {
         let mut ticket = admission.ticket.take();
         match self.operations.admit(payload, &mut ticket, waker, wake) {
             Ok(key) => {
-                self.queue.push_back(key);
+                self.enqueue(key);
                 Admitted::Queued(key)
             }
             Err(payload) => Admitted::Waiting(Admission {

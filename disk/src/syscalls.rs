@@ -86,16 +86,22 @@ pub(crate) unsafe fn open(
     }
 }
 
-/// preadv2(2) of one buffer.
+/// preadv2(2) of one buffer. What cannot seek is read where it is, as io_uring does.
 fn preadv2(fd: RawFd, into: &mut [MaybeUninit<u8>], offset: u64, flags: i32) -> isize {
+    const WHERE_IT_IS: libc::off64_t = -1;
     let iovec = libc::iovec {
         iov_base: into.as_mut_ptr().cast(),
         iov_len: into.len(),
     };
-    // Clamped, not cast: -1 would mean the file position.
-    let offset = libc::off64_t::try_from(offset).unwrap_or(libc::off64_t::MAX);
-    // SAFETY: `iovec` describes `into`, which is borrowed for the call.
-    unsafe { libc::preadv2(fd, &raw const iovec, 1, offset, flags) }
+    let read = |offset| {
+        // SAFETY: `iovec` describes `into`, which is borrowed for the call.
+        unsafe { libc::preadv2(fd, &raw const iovec, 1, offset, flags) }
+    };
+    let result = read(libc::off64_t::try_from(offset).unwrap_or(libc::off64_t::MAX));
+    if result < 0 && io::Error::last_os_error().raw_os_error() == Some(libc::ESPIPE) {
+        return read(WHERE_IT_IS);
+    }
+    result
 }
 
 /// See [`Kernel::read_now`](crate::Kernel::read_now).

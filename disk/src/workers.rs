@@ -11,7 +11,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use crate::kernel::{Completion, Entry};
+use crate::kernel::{Call, Completion, Entry};
 use crate::syscalls;
 
 /// A thread with nothing to do for this long ends; io-wq does the same.
@@ -21,7 +21,8 @@ const STACK_BYTES: usize = 64 * 1024;
 
 /// Completions on their way to the loop, and the bell that tells it.
 pub(crate) struct Answers {
-    waiting: Mutex<VecDeque<Completion>>,
+    /// `None` once nobody asks any more.
+    waiting: Mutex<Option<VecDeque<Completion>>>,
     /// How many wait, to look without the lock.
     count: AtomicUsize,
     /// The loop sleeps or is about to: swapped to false by whoever rings.
@@ -32,31 +33,36 @@ pub(crate) struct Answers {
 impl Answers {
     pub(crate) fn new() -> io::Result<Arc<Answers>> {
         Ok(Arc::new(Answers {
-            waiting: Mutex::default(),
+            waiting: Mutex::new(Some(VecDeque::new())),
             count: AtomicUsize::new(0),
             armed: AtomicBool::new(false),
             eventfd: syscalls::eventfd()?,
         }))
     }
 
-    fn waiting(&self) -> MutexGuard<'_, VecDeque<Completion>> {
+    fn waiting(&self) -> MutexGuard<'_, Option<VecDeque<Completion>>> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// An answer given on the loop's own thread.
-    pub(crate) fn push(&self, completion: Completion) {
+    /// An answer given on the loop's own thread. False if nobody asks any more.
+    pub(crate) fn push(&self, completion: Completion) -> bool {
         let mut waiting = self.waiting();
+        let Some(waiting) = &mut *waiting else {
+            return false;
+        };
         waiting.push_back(completion);
         self.count.store(waiting.len(), Ordering::SeqCst);
+        true
     }
 
     /// An answer of another thread. Push, then swap; the loop arms by a swap, then looks: one of
     /// the two sees the other.
-    fn push_and_ring(&self, completion: Completion) {
-        self.push(completion);
+    fn push_and_ring(&self, completion: Completion) -> bool {
+        let taken = self.push(completion);
         if self.armed.swap(false, Ordering::SeqCst) {
             syscalls::ring(self.eventfd.as_fd());
         }
+        taken
     }
 
     pub(crate) fn next(&self) -> Option<Completion> {
@@ -64,9 +70,15 @@ impl Answers {
             return None;
         }
         let mut waiting = self.waiting();
+        let waiting = waiting.as_mut()?;
         let next = waiting.pop_front();
         self.count.store(waiting.len(), Ordering::SeqCst);
         next
+    }
+
+    /// Nobody asks any more.
+    pub(crate) fn close(&self) {
+        *self.waiting() = None;
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -125,10 +137,14 @@ impl Shared {
                 drop(queue);
                 // SAFETY: the entry was pushed under the contract of `Kernel::push`.
                 let result = unsafe { syscalls::perform(&entry.call, self.openat2) };
-                self.answers.push_and_ring(Completion {
+                let taken = self.answers.push_and_ring(Completion {
                     user_data: entry.user_data,
                     result,
                 });
+                if !taken && result >= 0 && matches!(entry.call, Call::Open { .. }) {
+                    // Its ring is gone: an open that comes this late is closed here (G3).
+                    drop(syscalls::adopt(result));
+                }
                 queue = self.queue();
                 continue;
             }
@@ -201,6 +217,7 @@ impl Drop for Workers {
     fn drop(&mut self) {
         // Threads inside a system call end when it returns: they hold references of their own,
         // and the memory they work on is leaked by the ring.
+        self.shared.answers.close();
         self.shared.queue().closed = true;
         self.shared.work.notify_all();
     }

@@ -64,7 +64,9 @@ impl Remote {
                 return Err(RemoteError::Full);
             }
             arrivals.push_back(Box::new(|handle: &Handle| {
-                handle.spawn(make(handle.clone())).detach();
+                // Inside the task: a panic of `make` is the task's.
+                let own = handle.clone();
+                handle.spawn(async move { make(own).await }).detach();
             }));
         }
         self.shared.doorbell.ring();

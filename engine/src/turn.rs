@@ -39,20 +39,26 @@ impl Engine {
                 break;
             }
         }
-        self.wait(None)?;
+        self.wait()?;
         self.fire_timers();
         self.adopt();
         self.handle.core.metrics.set(self.metrics);
         Ok(())
     }
 
-    /// A turn for the ring alone, while the engine ends.
+    /// A turn for the ring alone, while the engine ends: nothing else wakes it.
     pub(crate) fn drain_turn(&mut self, limit: Duration) -> io::Result<()> {
         self.submit()?;
         self.ring.reap(COMPLETIONS_PER_ROUND)?;
-        if self.ring.in_flight() > 0 {
-            self.wait(Some(limit))?;
-        }
+        let pause = match (self.ring.in_flight(), self.ring.arm()) {
+            (0, _) | (_, false) => Duration::ZERO,
+            (_, true) if self.ring.stalled() => limit.min(STALLED_PAUSE),
+            (_, true) => limit,
+        };
+        let waited = self.reactor.wait(Some(pause));
+        self.ring.disarm();
+        waited?;
+        self.reactor.dispatch();
         Ok(())
     }
 
@@ -70,8 +76,8 @@ impl Engine {
     }
 
     /// Steps 4 and 5, and the dispatch of readiness.
-    fn wait(&mut self, limit: Option<Duration>) -> io::Result<()> {
-        let pause = self.pause(limit);
+    fn wait(&mut self) -> io::Result<()> {
+        let pause = self.pause();
         let waited = self.reactor.wait(pause);
         // Before anybody is woken: to an armed doorbell every wake is a system call.
         self.ring.disarm();
@@ -85,7 +91,7 @@ impl Engine {
     }
 
     /// Step 4: how long to sleep. `None` is for ever.
-    fn pause(&mut self, limit: Option<Duration>) -> Option<Duration> {
+    fn pause(&mut self) -> Option<Duration> {
         let core = &self.handle.core;
         if core.shared.has_work() {
             return Some(Duration::ZERO);
@@ -98,10 +104,7 @@ impl Engine {
         let deadline = core.timers.borrow().next();
         let until_deadline = deadline.map(|at| at.saturating_duration_since(core.clock.now()));
         let until_retry = self.ring.stalled().then_some(STALLED_PAUSE);
-        [limit, until_deadline, until_retry]
-            .into_iter()
-            .flatten()
-            .min()
+        until_deadline.into_iter().chain(until_retry).min()
     }
 
     fn fire_timers(&mut self) {

@@ -59,7 +59,8 @@ impl Source {
     }
 
     fn register(&self) -> io::Result<()> {
-        let interest = Interest::READABLE | Interest::WRITABLE;
+        // PRIORITY: a read stops short at urgent data, and more may follow; tcp(7).
+        let interest = Interest::READABLE | Interest::WRITABLE | Interest::PRIORITY;
         // Registering reports what is ready already, so nothing slips in between.
         self.handle
             .inner

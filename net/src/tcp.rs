@@ -12,7 +12,7 @@ use crate::reactor::Handle;
 use crate::readiness::{Direction, Readiness};
 use crate::source::Source;
 
-/// Connections in a row that may fail before [`TcpListener::accept`] reports the failure.
+/// Connections in a row that may have died before others have a turn.
 const ACCEPT_FAILURES_MAX: usize = 64;
 
 /// How a listening socket is made.
@@ -128,6 +128,11 @@ impl TcpListener {
                 }
             }
         });
+        if matches!(&accepted, Poll::Ready(Err(error)) if died_in_queue(error)) {
+            // Others have a turn, then it goes on.
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         accepted.map_ok(|(fd, peer)| (TcpStream::connected(&self.handle, fd), peer))
     }
 
@@ -398,6 +403,8 @@ impl AsFd for TcpStream {
     }
 }
 
+/// Bytes that one sendmsg(2) can move: those of the first `IOV_MAX` buffers.
 fn total(buffers: &[IoSlice<'_>]) -> usize {
-    buffers.iter().map(|buffer| buffer.len()).sum()
+    let taken = buffers.iter().take(libc::UIO_MAXIOV as usize);
+    taken.map(|buffer| buffer.len()).sum()
 }

@@ -10,6 +10,7 @@ use std::sync::{Mutex, PoisonError};
 use std::task::{Context, Poll};
 
 use async_task::FallibleTask;
+use pin_project_lite::pin_project;
 
 pub(crate) type Caught<T> = Result<T, Box<dyn Any + Send>>;
 
@@ -117,14 +118,46 @@ impl fmt::Display for JoinError {
 
 impl std::error::Error for JoinError {}
 
-/// Keeps a panic inside its task: other tasks live on.
-pub(crate) async fn caught<T>(future: impl Future<Output = T>) -> Caught<T> {
-    let mut future = std::pin::pin!(future);
-    std::future::poll_fn(move |cx| {
-        match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
+pin_project! {
+    /// Keeps a panic inside its task, be it in a poll or in a destructor: other tasks live on.
+    pub(crate) struct Supervised<F> {
+        #[pin]
+        future: Option<F>,
+    }
+
+    impl<F> PinnedDrop for Supervised<F> {
+        fn drop(this: Pin<&mut Self>) {
+            let mut future = this.project().future;
+            // The panic hook has reported it; there is nobody else to tell.
+            let _ = catch_unwind(AssertUnwindSafe(|| future.set(None)));
+        }
+    }
+}
+
+impl<F> Supervised<F> {
+    pub(crate) fn new(future: F) -> Supervised<F> {
+        Supervised {
+            future: Some(future),
+        }
+    }
+}
+
+impl<F: Future> Future for Supervised<F> {
+    type Output = Caught<F::Output>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut slot = self.project().future;
+        let polled = catch_unwind(AssertUnwindSafe(|| {
+            let future = slot.as_mut().as_pin_mut();
+            let polled = future.expect("polled after its end").poll(cx);
+            if polled.is_ready() {
+                slot.set(None);
+            }
+            polled
+        }));
+        match polled {
             Ok(polled) => polled.map(Ok),
             Err(panic) => Poll::Ready(Err(panic)),
         }
-    })
-    .await
+    }
 }

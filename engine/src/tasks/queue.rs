@@ -13,7 +13,7 @@ use slab::Slab;
 
 use crate::doorbell::Doorbell;
 use crate::remote::Arrival;
-use crate::tasks::join::{JoinHandle, caught};
+use crate::tasks::join::{JoinHandle, Supervised};
 
 /// What other threads may touch of an engine.
 pub(crate) struct Shared {
@@ -112,10 +112,10 @@ impl Tasks {
             list: Rc::clone(&self.active),
             key,
         };
-        let supervised = async move {
+        let supervised = Supervised::new(async move {
             let _active = active;
-            caught(future).await
-        };
+            future.await
+        });
         let shared = Arc::clone(&self.shared);
         let schedule = move |runnable| shared.schedule(runnable);
         let (runnable, task) = async_task::spawn_local(supervised, schedule);
