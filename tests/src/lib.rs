@@ -1,0 +1,8 @@
+//! What the suites share: the server as a black box, a strict HTTP client, document trees and
+//! fault rigs.
+
+pub mod client;
+pub mod rig;
+pub mod server;
+pub mod sim;
+pub mod tree;

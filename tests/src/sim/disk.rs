@@ -1,0 +1,463 @@
+//! A fake kernel for files: memory instead of disks, faults on demand, and a strict eye on the contract.
+//!
+//! [`FakeDisk`] goes to `Ring::with_kernel` or `Builder::disk_kernel`; the test keeps the [`Control`]. The kernel moves
+//! only when it is called or told to, so a schedule is as repeatable as its seed.
+//!
+//! It fills each buffer that it is lent with poison and looks, before it answers, whether all of it is still there: a
+//! buffer that was touched, freed or lent twice meanwhile shows (G1). Descriptors are real ones, duplicates of one end of
+//! a pipe, so that leaks can be counted in /proc.
+#![allow(unsafe_code)]
+
+mod control;
+mod counted;
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::ffi::CStr;
+use std::fs;
+use std::io;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
+use std::rc::Rc;
+
+use ambidex::disk::kernel::{Call, Completion, Entry, OpenHow};
+use ambidex::disk::{Backend, Capabilities, Kernel, Metadata};
+use fastrand::Rng;
+use rustix::event::EventfdFlags;
+
+use super::rng::{chance, choose};
+pub use counted::CountedBuf;
+
+/// What a lent buffer holds until its read is answered.
+const POISON: u8 = 0xA5;
+/// Consecutive failed enters after which a caller counts as spinning.
+const FAILURES_MAX: u32 = 10_000;
+
+/// How likely each fault is, in percent.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Faults {
+    /// Enter answers `EINTR`, `EAGAIN`, `EBUSY` or `ENOMEM`.
+    pub enter: u32,
+    /// Enter takes only some of the entries.
+    pub short_submit: u32,
+    /// An entry is not answered by the enter that takes it.
+    pub delay: u32,
+    /// A completion is brought out only by an enter.
+    pub defer: u32,
+    /// A read moves fewer bytes than it could.
+    pub short_read: u32,
+    /// The answer is `EINTR` or `EAGAIN`.
+    pub again: u32,
+    /// The answer is `EIO`.
+    pub io_error: u32,
+}
+
+impl Faults {
+    /// All kinds, each up to `percent` likely.
+    pub fn random(rng: &mut Rng, percent: u32) -> Faults {
+        let mut some = || rng.u32(..=percent);
+        Faults {
+            enter: some(),
+            short_submit: some(),
+            delay: some(),
+            defer: some(),
+            short_read: some(),
+            again: some(),
+            io_error: some() / 4,
+        }
+    }
+}
+
+/// Which place files pretend to lie in; see `policy::Place`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Disk {
+    /// A local disk.
+    Local,
+    /// A memory filesystem.
+    Memory,
+    /// A mount that nobody knows.
+    Remote,
+}
+
+/// What has happened so far.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Seen {
+    /// Calls of enter.
+    pub enters: u64,
+    /// Entries taken.
+    pub taken: u64,
+    /// Most entries that were in flight at once.
+    pub in_flight_max: usize,
+    /// Calls of disarm: waits that have ended.
+    pub waits: u64,
+}
+
+struct World {
+    rng: Rng,
+    faults: Faults,
+    disk: Disk,
+    files: BTreeMap<Vec<u8>, Rc<Vec<u8>>>,
+    open: HashMap<RawFd, Rc<Vec<u8>>>,
+    prototype: OwnedFd,
+    /// The name of the pipe in /proc/self/fd.
+    pipe: String,
+    queued: VecDeque<Entry>,
+    /// Taken and not answered.
+    working: Vec<Entry>,
+    deferred: VecDeque<Completion>,
+    posted: VecDeque<Completion>,
+    /// Errnos of the next enters; 0 is success.
+    enter_script: VecDeque<i32>,
+    /// Results of the next answers, instead of the true ones.
+    answer_script: VecDeque<i32>,
+    hang: bool,
+    sticky_taskrun: bool,
+    failures: u32,
+    seen: Seen,
+}
+
+/// The fake kernel; see the [module](self).
+pub struct FakeDisk {
+    world: Rc<RefCell<World>>,
+    capabilities: Capabilities,
+    eventfd: OwnedFd,
+}
+
+/// The test's hold on a [`FakeDisk`]. Cheap to clone.
+#[derive(Clone)]
+pub struct Control {
+    world: Rc<RefCell<World>>,
+}
+
+/// A fake kernel with queues of these sizes and no faults, and its control.
+///
+/// # Panics
+/// If the process is out of descriptors.
+#[must_use]
+pub fn fake(sq_entries: usize, cq_entries: usize, seed: u64) -> (FakeDisk, Control) {
+    let (reader, writer) =
+        rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).expect("a pipe");
+    drop(reader);
+    let link = fs::read_link(format!("/proc/self/fd/{}", writer.as_raw_fd())).expect("/proc");
+    let world = World {
+        rng: Rng::with_seed(seed),
+        faults: Faults::default(),
+        disk: Disk::Local,
+        files: BTreeMap::new(),
+        open: HashMap::new(),
+        prototype: writer,
+        pipe: link.to_string_lossy().into_owned(),
+        queued: VecDeque::new(),
+        working: Vec::new(),
+        deferred: VecDeque::new(),
+        posted: VecDeque::new(),
+        enter_script: VecDeque::new(),
+        answer_script: VecDeque::new(),
+        hang: false,
+        sticky_taskrun: false,
+        failures: 0,
+        seen: Seen::default(),
+    };
+    let world = Rc::new(RefCell::new(world));
+    let flags = EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK;
+    let kernel = FakeDisk {
+        world: Rc::clone(&world),
+        capabilities: Capabilities {
+            backend: Backend::Uring,
+            flags: vec!["FAKE"],
+            sq_entries,
+            cq_entries,
+            operations: Vec::new(),
+            openat2: true,
+            downgrades: Vec::new(),
+        },
+        eventfd: rustix::event::eventfd(0, flags).expect("an eventfd"),
+    };
+    (kernel, Control { world })
+}
+
+impl World {
+    fn in_flight(&self) -> usize {
+        self.queued.len() + self.working.len() + self.deferred.len() + self.posted.len()
+    }
+
+    fn fail_enter(&mut self) -> Option<io::Error> {
+        let errno = match self.enter_script.pop_front() {
+            Some(errno) => errno,
+            None if chance(&mut self.rng, self.faults.enter) => {
+                let errnos = [libc::EINTR, libc::EAGAIN, libc::EBUSY, libc::ENOMEM];
+                choose(&mut self.rng, &errnos).unwrap_or_default()
+            }
+            None => 0,
+        };
+        self.failures = if errno == 0 { 0 } else { self.failures + 1 };
+        assert!(
+            self.failures < FAILURES_MAX,
+            "the loop spins on a failing enter"
+        );
+        (errno != 0).then(|| io::Error::from_raw_os_error(errno))
+    }
+
+    fn take(&mut self) {
+        let mut count = self.queued.len();
+        if count > 0 && chance(&mut self.rng, self.faults.short_submit) {
+            count = self.rng.usize(..count);
+        }
+        for entry in self.queued.drain(..count).collect::<Vec<_>>() {
+            self.seen.taken += 1;
+            if let Call::Read { buffer, length, .. } = entry.call {
+                // SAFETY: the pusher promises `length` writable bytes until the completion.
+                unsafe { buffer.write_bytes(POISON, length as usize) };
+            }
+            self.working.push(entry);
+            if !self.hang && !chance(&mut self.rng, self.faults.delay) {
+                self.finish_one();
+            }
+        }
+    }
+
+    fn finish_one(&mut self) -> bool {
+        if self.working.is_empty() {
+            return false;
+        }
+        let at = self.rng.usize(..self.working.len());
+        let entry = self.working.swap_remove(at);
+        let result = self.answer(&entry);
+        let completion = Completion {
+            user_data: entry.user_data,
+            result,
+        };
+        if self.sticky_taskrun || chance(&mut self.rng, self.faults.defer) {
+            self.deferred.push_back(completion);
+        } else {
+            self.posted.push_back(completion);
+        }
+        true
+    }
+
+    fn answer(&mut self, entry: &Entry) -> i32 {
+        if let Call::Read { buffer, length, .. } = entry.call {
+            // SAFETY: as in `take`; nobody else may touch them meanwhile.
+            let lent = unsafe { std::slice::from_raw_parts(buffer, length as usize) };
+            assert!(
+                lent.iter().all(|byte| *byte == POISON),
+                "a lent buffer was touched"
+            );
+        }
+        if let Some(result) = self.answer_script.pop_front() {
+            return result;
+        }
+        let closing = matches!(entry.call, Call::Close { .. });
+        if !closing && chance(&mut self.rng, self.faults.again) {
+            return if self.rng.bool() {
+                -libc::EINTR
+            } else {
+                -libc::EAGAIN
+            };
+        }
+        if !closing && chance(&mut self.rng, self.faults.io_error) {
+            return -libc::EIO;
+        }
+        self.perform(&entry.call)
+    }
+
+    fn perform(&mut self, call: &Call) -> i32 {
+        match *call {
+            Call::Read {
+                fd,
+                buffer,
+                length,
+                offset,
+                ..
+            } => {
+                let content = Rc::clone(self.open.get(&fd).expect("the descriptor is pinned"));
+                let start =
+                    usize::try_from(offset).map_or(content.len(), |at| at.min(content.len()));
+                let mut count = (length as usize).min(content.len() - start);
+                if count > 1 && chance(&mut self.rng, self.faults.short_read) {
+                    count = self.rng.usize(1..count);
+                }
+                let from = content[start..].as_ptr();
+                // SAFETY: `count` is within both, and the buffer is lent to us alone.
+                unsafe { buffer.copy_from_nonoverlapping(from, count) };
+                count as i32
+            }
+            Call::Open { path, how, .. } => {
+                // SAFETY: the pusher keeps the path until the completion.
+                let path = unsafe { CStr::from_ptr(path) };
+                // SAFETY: the pusher keeps it until the completion.
+                let _how: OpenHow = unsafe { *how };
+                self.open_file(path.to_bytes())
+            }
+            Call::Status { fd, into, .. } => {
+                let status = self.status(fd);
+                // SAFETY: the pusher keeps the box until the completion.
+                unsafe { into.write(status) };
+                0
+            }
+            Call::Close { fd } => {
+                assert!(
+                    self.open.remove(&fd).is_some(),
+                    "closed a descriptor that is not open"
+                );
+                // SAFETY: a close owns its descriptor.
+                drop(unsafe { OwnedFd::from_raw_fd(fd) });
+                0
+            }
+        }
+    }
+
+    fn open_file(&mut self, path: &[u8]) -> i32 {
+        let Some(content) = self.files.get(path) else {
+            return -libc::ENOENT;
+        };
+        let content = Rc::clone(content);
+        match self.prototype.try_clone() {
+            Ok(fd) => {
+                let fd = fd.into_raw_fd();
+                // A descriptor that was closed past this kernel may have had the number before.
+                self.open.insert(fd, content);
+                fd
+            }
+            Err(error) => -error.raw_os_error().unwrap_or(libc::EMFILE),
+        }
+    }
+
+    fn status(&self, fd: RawFd) -> libc::statx {
+        let filesystems: &[&str] = match self.disk {
+            Disk::Local => &["ext4", "xfs", "btrfs", "overlay"],
+            Disk::Memory => &["tmpfs"],
+            Disk::Remote => &[],
+        };
+        // SAFETY: all-zero is a valid statx.
+        let mut status: libc::statx = unsafe { MaybeUninit::zeroed().assume_init() };
+        status.stx_mask = libc::STATX_BASIC_STATS | libc::STATX_MNT_ID;
+        status.stx_mode = (libc::S_IFREG | 0o644) as u16;
+        status.stx_size = self.open.get(&fd).map_or(0, |content| content.len() as u64);
+        status.stx_ino = fd as u64;
+        status.stx_mnt_id = mount_of(filesystems).unwrap_or(u64::MAX / 2);
+        status
+    }
+}
+
+thread_local! {
+    static MOUNTS: RefCell<HashMap<&'static str, Option<u64>>> = RefCell::default();
+}
+
+/// A mount of this machine whose type is among `filesystems`.
+fn mount_of(filesystems: &[&'static str]) -> Option<u64> {
+    filesystems.iter().find_map(|wanted| {
+        let look = || {
+            let table = fs::read_to_string("/proc/self/mountinfo").ok()?;
+            let line = table
+                .lines()
+                .find(|line| line.contains(&format!(" - {wanted} ")))?;
+            line.split(' ').next()?.parse().ok()
+        };
+        MOUNTS.with_borrow_mut(|known| *known.entry(wanted).or_insert_with(look))
+    })
+}
+
+impl Kernel for FakeDisk {
+    fn capabilities(&self) -> &Capabilities {
+        &self.capabilities
+    }
+
+    fn room(&self) -> usize {
+        self.capabilities.sq_entries - self.world.borrow().queued.len()
+    }
+
+    unsafe fn push(&mut self, entry: &Entry) {
+        assert!(self.room() > 0, "pushed without room");
+        let world = &mut *self.world.borrow_mut();
+        let mut known = world.queued.iter().chain(&world.working);
+        assert!(
+            known.all(|other| other.user_data != entry.user_data),
+            "in flight twice"
+        );
+        let mut answered = world.deferred.iter().chain(&world.posted);
+        assert!(
+            answered.all(|other| other.user_data != entry.user_data),
+            "reused before reaped"
+        );
+        world.queued.push_back(*entry);
+        world.seen.in_flight_max = world.seen.in_flight_max.max(world.in_flight());
+        let room = self.capabilities.cq_entries;
+        assert!(
+            world.in_flight() <= room,
+            "the completion queue can overflow"
+        );
+    }
+
+    fn queued(&self) -> usize {
+        self.world.borrow().queued.len()
+    }
+
+    fn enter(&mut self) -> io::Result<()> {
+        let world = &mut *self.world.borrow_mut();
+        world.seen.enters += 1;
+        if let Some(error) = world.fail_enter() {
+            return Err(error);
+        }
+        world.take();
+        world.posted.append(&mut world.deferred);
+        Ok(())
+    }
+
+    fn deferred(&mut self) -> bool {
+        !self.world.borrow().deferred.is_empty()
+    }
+
+    fn next(&mut self) -> Option<Completion> {
+        self.world.borrow_mut().posted.pop_front()
+    }
+
+    fn doorbell(&self) -> BorrowedFd<'_> {
+        self.eventfd.as_fd()
+    }
+
+    fn arm(&mut self) -> bool {
+        let world = &mut *self.world.borrow_mut();
+        if !world.posted.is_empty() || !world.deferred.is_empty() {
+            return false;
+        }
+        // The device finishes something while the loop sleeps.
+        if !world.hang && world.finish_one() {
+            let _ = rustix::io::write(&self.eventfd, &1u64.to_ne_bytes());
+        }
+        true
+    }
+
+    fn disarm(&mut self) {
+        self.world.borrow_mut().seen.waits += 1;
+    }
+
+    fn read_now(
+        &self,
+        fd: BorrowedFd<'_>,
+        into: &mut [MaybeUninit<u8>],
+        offset: u64,
+        _flags: i32,
+    ) -> io::Result<usize> {
+        let world = &mut *self.world.borrow_mut();
+        if let Some(result) = world.answer_script.pop_front() {
+            return usize::try_from(result).map_err(|_| io::Error::from_raw_os_error(-result));
+        }
+        let content = world
+            .open
+            .get(&fd.as_raw_fd())
+            .expect("the descriptor is pinned");
+        let start = usize::try_from(offset).map_or(content.len(), |at| at.min(content.len()));
+        let count = into.len().min(content.len() - start);
+        for (to, from) in into.iter_mut().zip(&content[start..start + count]) {
+            to.write(*from);
+        }
+        Ok(count)
+    }
+
+    fn status_cached(&self, fd: BorrowedFd<'_>) -> io::Result<Metadata> {
+        Ok(Metadata::from_statx(
+            self.world.borrow().status(fd.as_raw_fd()),
+        ))
+    }
+}

@@ -1,0 +1,151 @@
+//! A fake kernel for sockets: the real one, with answers that a test can put in between.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::io::{self, IoSlice};
+use std::net::{Shutdown, SocketAddr};
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::time::Duration;
+
+use ambidex::net::kernel::Control;
+use ambidex::net::{Kernel, Linux, ListenOptions, Token};
+
+/// Passes every call on to the kernel this process runs on, but for what the test has scripted.
+#[derive(Default)]
+pub struct FakeNet {
+    linux: Linux,
+    /// Errnos of the next waits; 0 passes one on.
+    waits: RefCell<VecDeque<i32>>,
+    /// Errnos of the next accepts; 0 passes one on.
+    accepts: RefCell<VecDeque<i32>>,
+    /// Errnos of the next receives and sends; 0 passes one on.
+    transfers: RefCell<VecDeque<i32>>,
+    /// Events of the next wait, put before the true ones.
+    events: RefCell<VecDeque<(u32, Token)>>,
+    /// The token of the last registration.
+    last: Cell<Option<Token>>,
+    /// Calls of receive and send.
+    calls: Cell<u64>,
+}
+
+impl FakeNet {
+    /// The errnos of the next waits; 0 passes one on.
+    pub fn script_waits(&self, errnos: impl IntoIterator<Item = i32>) {
+        self.waits.borrow_mut().extend(errnos);
+    }
+
+    /// The errnos of the next accepts; 0 passes one on.
+    pub fn script_accepts(&self, errnos: impl IntoIterator<Item = i32>) {
+        self.accepts.borrow_mut().extend(errnos);
+    }
+
+    /// The errnos of the next receives and sends; 0 passes one on.
+    pub fn script_transfers(&self, errnos: impl IntoIterator<Item = i32>) {
+        self.transfers.borrow_mut().extend(errnos);
+    }
+
+    /// The next wait also reports `flags` (`EPOLL*`) for `token`.
+    pub fn inject(&self, flags: u32, token: Token) {
+        self.events.borrow_mut().push_back((flags, token));
+    }
+
+    /// The token of the last registration.
+    #[must_use]
+    pub fn last_token(&self) -> Option<Token> {
+        self.last.get()
+    }
+
+    /// How often anything was received or sent, `EAGAIN` included.
+    #[must_use]
+    pub fn transfers(&self) -> u64 {
+        self.calls.get()
+    }
+
+    fn transfer(&self) -> io::Result<()> {
+        self.calls.set(self.calls.get() + 1);
+        next(&self.transfers)
+    }
+}
+
+fn next(script: &RefCell<VecDeque<i32>>) -> io::Result<()> {
+    match script.borrow_mut().pop_front() {
+        None | Some(0) => Ok(()),
+        Some(errno) => Err(io::Error::from_raw_os_error(errno)),
+    }
+}
+
+impl Kernel for FakeNet {
+    fn epoll_create(&self) -> io::Result<OwnedFd> {
+        self.linux.epoll_create()
+    }
+
+    fn epoll_ctl(
+        &self,
+        epoll: BorrowedFd<'_>,
+        control: Control,
+        fd: BorrowedFd<'_>,
+        flags: u32,
+        token: Token,
+    ) -> io::Result<()> {
+        if control == Control::Add {
+            self.last.set(Some(token));
+        }
+        self.linux.epoll_ctl(epoll, control, fd, flags, token)
+    }
+
+    fn epoll_wait(
+        &self,
+        epoll: BorrowedFd<'_>,
+        events: &mut [libc::epoll_event],
+        timeout: Option<Duration>,
+    ) -> io::Result<usize> {
+        next(&self.waits)?;
+        let injected: Vec<_> = self.events.borrow_mut().drain(..).collect();
+        for (place, (flags, token)) in events.iter_mut().zip(&injected) {
+            (place.events, place.u64) = (*flags, token.0);
+        }
+        let timeout = if injected.is_empty() {
+            timeout
+        } else {
+            Some(Duration::ZERO)
+        };
+        let rest = &mut events[injected.len()..];
+        Ok(injected.len() + self.linux.epoll_wait(epoll, rest, timeout)?)
+    }
+
+    fn listen(&self, address: SocketAddr, options: &ListenOptions) -> io::Result<OwnedFd> {
+        self.linux.listen(address, options)
+    }
+
+    fn connect(&self, address: SocketAddr) -> io::Result<OwnedFd> {
+        self.linux.connect(address)
+    }
+
+    fn take_error(&self, fd: BorrowedFd<'_>) -> io::Result<Option<io::Error>> {
+        self.linux.take_error(fd)
+    }
+
+    fn accept(&self, listener: BorrowedFd<'_>) -> io::Result<(OwnedFd, SocketAddr)> {
+        next(&self.accepts)?;
+        self.linux.accept(listener)
+    }
+
+    fn receive(&self, fd: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<usize> {
+        self.transfer()?;
+        self.linux.receive(fd, buffer)
+    }
+
+    fn send(&self, fd: BorrowedFd<'_>, buffer: &[u8]) -> io::Result<usize> {
+        self.transfer()?;
+        self.linux.send(fd, buffer)
+    }
+
+    fn send_vectored(&self, fd: BorrowedFd<'_>, buffers: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.transfer()?;
+        self.linux.send_vectored(fd, buffers)
+    }
+
+    fn shutdown(&self, fd: BorrowedFd<'_>, how: Shutdown) -> io::Result<()> {
+        self.linux.shutdown(fd, how)
+    }
+}

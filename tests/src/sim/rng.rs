@@ -1,0 +1,102 @@
+//! Randomness that can be repeated: seeds that are printed, schedules that replay, random weights.
+
+use std::env;
+use std::io::Write;
+
+use fastrand::Rng;
+
+/// Odd, and far from any small multiple of a power of two: keeps the seeds of neighbouring schedules apart.
+const STRIDE: u64 = 0x9E37_79B9_7F4A_7C15;
+
+/// The seeds of one test: `AMBIDEX_SEED` alone if it is set (decimal, or hexadecimal after `0x`), else `fixed` and
+/// a random one.
+///
+/// # Panics
+/// If `AMBIDEX_SEED` is not a number.
+#[must_use]
+pub fn seeds(fixed: u64) -> Vec<u64> {
+    let Ok(word) = env::var("AMBIDEX_SEED") else {
+        return vec![fixed, fastrand::u64(..)];
+    };
+    let seed = match word.strip_prefix("0x") {
+        Some(digits) => u64::from_str_radix(digits, 16),
+        None => word.parse(),
+    };
+    vec![seed.unwrap_or_else(|error| panic!("AMBIDEX_SEED={word}: {error}"))]
+}
+
+/// Runs `count` schedules of `test`, spread over its [`seeds`], and prints count and seeds before the first. A schedule
+/// that panics is named together with the seed that replays it as the first of its run.
+pub fn schedules(test: &str, fixed: u64, count: u64, mut schedule: impl FnMut(&mut Rng)) {
+    let seeds = seeds(fixed);
+    let each = count.div_ceil(seeds.len() as u64);
+    for seed in seeds {
+        // Not by way of `print!`, which the test harness hides when all is well.
+        let _ = writeln!(
+            std::io::stderr(),
+            "{test}: {each} schedules from AMBIDEX_SEED={seed:#x}"
+        );
+        for index in 0..each {
+            let seed = seed.wrapping_add(index.wrapping_mul(STRIDE));
+            let _witness = Witness { test, index, seed };
+            schedule(&mut Rng::with_seed(seed));
+        }
+    }
+}
+
+/// Says which schedule was under way when the test panicked.
+struct Witness<'a> {
+    test: &'a str,
+    index: u64,
+    seed: u64,
+}
+
+impl Drop for Witness<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let Witness { test, index, seed } = self;
+            eprintln!("{test}: schedule {index} failed; AMBIDEX_SEED={seed:#x} runs it first");
+        }
+    }
+}
+
+/// How likely each of `N` actions is. Random weights reach corners that even ones do not: runs in which nobody gives up,
+/// or everybody does.
+#[derive(Debug)]
+pub struct Weights<const N: usize> {
+    /// Cumulative.
+    sums: [u32; N],
+}
+
+impl<const N: usize> Weights<N> {
+    /// Weights that differ by up to a factor of 64; now and then one is 0.
+    pub fn random(rng: &mut Rng) -> Weights<N> {
+        let mut sum = 0;
+        let sums = [(); N].map(|()| {
+            let absent = rng.u32(..8) == 0;
+            sum += if absent { 0 } else { 1 << rng.u32(..7) };
+            sum
+        });
+        Weights { sums }
+    }
+
+    /// Picks an action: an index below `N`.
+    pub fn pick(&self, rng: &mut Rng) -> usize {
+        let total = self.sums[N - 1];
+        if total == 0 {
+            return rng.usize(..N);
+        }
+        let ball = rng.u32(..total);
+        self.sums.partition_point(|sum| *sum <= ball)
+    }
+}
+
+/// One of `items`, if there are any.
+pub fn choose<T: Copy>(rng: &mut Rng, items: &[T]) -> Option<T> {
+    (!items.is_empty()).then(|| items[rng.usize(..items.len())])
+}
+
+/// True in `percent` of 100 cases.
+pub fn chance(rng: &mut Rng, percent: u32) -> bool {
+    rng.u32(..100) < percent
+}

@@ -1,0 +1,214 @@
+//! In steady state a cached read allocates nothing: counted by the global allocator, a thread at a time.
+#![allow(unsafe_code)]
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::backtrace::Backtrace;
+use std::cell::Cell;
+use std::fs;
+use std::pin::pin;
+use std::rc::Rc;
+
+use ambidex::disk::{Choice, File, Options, Pool};
+use ambidex::{Engine, Handle};
+use ambidex_tests::sim::{backends, poll_once};
+use tempfile::NamedTempFile;
+
+const LENGTH: usize = 1024;
+const READS: usize = 10_000;
+const WARM_UP: usize = 2_000;
+
+thread_local! {
+    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
+    /// Where the first allocation came from is worth knowing; the ones made to find out are not.
+    static WATCHED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Counts the allocations of each thread apart.
+struct Counting;
+
+fn count() {
+    let so_far = ALLOCATIONS.get() + 1;
+    if WATCHED.replace(false) {
+        eprintln!("allocates: {}", Backtrace::force_capture());
+    }
+    ALLOCATIONS.set(so_far);
+}
+
+// SAFETY: every call goes to the system's allocator unchanged.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        count();
+        // SAFETY: the caller's promise is passed on.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        // SAFETY: the caller's promise is passed on.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+
+    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        count();
+        // SAFETY: the caller's promise is passed on.
+        unsafe { System.realloc(pointer, layout, size) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// How many allocations this thread makes from here to `stop`.
+fn start() -> u64 {
+    WATCHED.set(true);
+    ALLOCATIONS.get()
+}
+
+fn stop(before: u64) -> u64 {
+    WATCHED.set(false);
+    ALLOCATIONS.get() - before
+}
+
+/// A file that lies on a disk, for a memory filesystem is read without the ring.
+fn cached() -> NamedTempFile {
+    let file = NamedTempFile::new_in(env!("CARGO_TARGET_TMPDIR")).expect("a file");
+    fs::write(file.path(), [7; 4 * LENGTH]).expect("content");
+    file
+}
+
+fn engine(choice: Choice) -> Engine {
+    let options = Options {
+        choice,
+        ..Options::default()
+    };
+    Engine::builder().disk(options).build().expect("an engine")
+}
+
+async fn into_vec(file: &File, count: usize, mut buffer: Vec<u8>) -> Vec<u8> {
+    for _ in 0..count {
+        let (result, returned) = file.read_at(buffer, 0).await;
+        assert_eq!(result.expect("read"), LENGTH);
+        buffer = returned;
+    }
+    buffer
+}
+
+async fn into_pool(file: &File, count: usize, pool: &Pool) {
+    for _ in 0..count {
+        let (result, buffer) = file.read_at(pool.take().await, 0).await;
+        assert_eq!(result.expect("read"), 4 * LENGTH);
+        drop(buffer);
+    }
+}
+
+/// Runs `work` with a count of reads, for warm-up and for good, and counts the allocations of the latter.
+fn measure(choice: Choice, work: impl AsyncFn(&Handle, &File, usize)) -> u64 {
+    let content = cached();
+    let path = content.path().to_owned();
+    engine(choice)
+        .run(async |io| {
+            let file = File::open(io.disk(), path).await.expect("open");
+            work(&io, &file, WARM_UP).await;
+            let before = start();
+            work(&io, &file, READS).await;
+            let count = stop(before);
+            let submitted = io.disk().counters().submitted as usize;
+            assert!(submitted >= WARM_UP + READS, "it went by the ring");
+            count
+        })
+        .expect("the loop")
+}
+
+#[test]
+fn ten_thousand_reads_into_one_vec_allocate_nothing() {
+    for choice in backends("reads into a Vec") {
+        let buffer = Cell::new(Vec::with_capacity(LENGTH));
+        let count = measure(choice, async |_, file, count| {
+            buffer.set(into_vec(file, count, buffer.take()).await);
+        });
+        assert_eq!(count, 0, "{choice:?}");
+    }
+}
+
+#[test]
+fn ten_thousand_reads_into_pool_buffers_allocate_nothing() {
+    for choice in backends("reads into a pool") {
+        let pool = Pool::new(4, 4 * LENGTH);
+        let count = measure(choice, async |_, file, count| {
+            into_pool(file, count, &pool).await;
+        });
+        assert_eq!(count, 0, "{choice:?}");
+    }
+}
+
+/// Reads by 32 tasks at once. Spawning allocates, reading does not: each task warms up, all meet, then all are counted.
+fn by_many(choice: Choice, pool: Option<&Pool>) -> u64 {
+    const TASKS: usize = 32;
+    let content = cached();
+    let path = content.path().to_owned();
+    engine(choice)
+        .run(async |io| {
+            let file = File::open(io.disk(), path).await.expect("open");
+            let met = Rc::new(Cell::new(0));
+            let mut tasks = Vec::new();
+            for _ in 0..TASKS {
+                let (io, file, met, pool) = (io.clone(), file.clone(), met.clone(), pool.cloned());
+                let mut buffer = Vec::with_capacity(LENGTH);
+                tasks.push(io.clone().spawn(async move {
+                    for (count, goal) in [(WARM_UP, TASKS), (READS, 2 * TASKS)] {
+                        match &pool {
+                            Some(pool) => into_pool(&file, count / TASKS, pool).await,
+                            None => buffer = into_vec(&file, count / TASKS, buffer).await,
+                        }
+                        met.set(met.get() + 1);
+                        while met.get() < goal {
+                            io.yield_now().await;
+                        }
+                    }
+                }));
+            }
+            while met.get() < TASKS {
+                io.yield_now().await;
+            }
+            let before = start();
+            while met.get() < 2 * TASKS {
+                io.yield_now().await;
+            }
+            let count = stop(before);
+            for task in tasks {
+                task.await.expect("it ends");
+            }
+            count
+        })
+        .expect("the loop")
+}
+
+#[test]
+fn reads_of_many_tasks_into_their_vecs_allocate_nothing() {
+    for choice in backends("many tasks, Vec") {
+        assert_eq!(by_many(choice, None), 0, "{choice:?}");
+    }
+}
+
+#[test]
+fn reads_of_many_tasks_into_pool_buffers_allocate_nothing() {
+    for choice in backends("many tasks, pool") {
+        // Fewer buffers than tasks: waiting for one allocates nothing either.
+        let pool = Pool::new(8, 4 * LENGTH);
+        assert_eq!(by_many(choice, Some(&pool)), 0, "{choice:?}");
+    }
+}
+
+#[test]
+fn reads_given_up_before_the_next_turn_pile_up_nowhere() {
+    for choice in backends("reads given up") {
+        let pool = Pool::new(1, 4 * LENGTH);
+        let count = measure(choice, async |_, file, count| {
+            into_pool(file, count, &pool).await;
+            for _ in 0..count {
+                let buffer = pool.try_take().expect("it came back");
+                assert!(poll_once(pin!(file.read_at(buffer, 0))).is_pending());
+            }
+        });
+        assert_eq!(count, 0, "{choice:?}");
+    }
+}

@@ -1,0 +1,256 @@
+//! What the uring backend asks of the kernel, seen by `strace`: one place to sleep, and one
+//! `io_uring_enter` for the disk work of many requests.
+//!
+//! To make the batch certain and not a matter of luck, the server is stopped (SIGSTOP) while the
+//! requests arrive, so that it finds them all at once.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use ambidex_tests::client::Client;
+use ambidex_tests::rig::skipped;
+use ambidex_tests::rig::strace::{self, Call};
+use ambidex_tests::server::{Backend, Server, backends, eventually};
+use ambidex_tests::tree::{Tree, content};
+use rustix::process::Signal;
+use tempfile::TempDir;
+
+const FILES: usize = 32;
+
+/// Calls that may put a thread to sleep for longer than one operation, other than `epoll_pwait2`.
+const SLEEPS: [&str; 11] = [
+    "epoll_wait",
+    "epoll_pwait",
+    "poll",
+    "ppoll",
+    "select",
+    "pselect6",
+    "nanosleep",
+    "clock_nanosleep",
+    "pause",
+    "rt_sigtimedwait",
+    "futex",
+];
+
+/// Calls that do for one file what the ring does for many.
+///
+/// `statx` is not among them: of an open local file it waits for nothing, while the ring would
+/// hand it to a worker thread.
+const FILE_CALLS: [&str; 10] = [
+    "open",
+    "openat",
+    "openat2",
+    "read",
+    "readv",
+    "pread64",
+    "preadv",
+    "preadv2",
+    "mmap",
+    "readahead",
+];
+
+/// A server under `strace`.
+struct Traced {
+    server: Server,
+    tree: Tree,
+    folder: TempDir,
+}
+
+impl Traced {
+    /// `None` where this machine cannot run it.
+    fn start(name: &str) -> Option<Self> {
+        if let Some(reason) = strace::missing() {
+            skipped(name, &reason);
+            return None;
+        }
+        if !backends().contains(&Backend::Uring) {
+            skipped(name, "no io_uring");
+            return None;
+        }
+        let tree = Tree::new();
+        for file in 0..FILES {
+            tree.file(format!("file{file}"), content(file as u64, 1024));
+        }
+        let folder = tempfile::tempdir().expect("a temporary directory");
+        let wrapper = strace::wrapper(&folder.path().join("trace"), &[]);
+        let server = Server::builder(tree.path())
+            .backend(Backend::Uring)
+            .wrapper(&wrapper)
+            .start();
+        Some(Self {
+            server,
+            tree,
+            folder,
+        })
+    }
+
+    fn trace(&self) -> PathBuf {
+        self.folder.path().join("trace")
+    }
+
+    fn text(&self) -> String {
+        let bytes = fs::read(self.trace()).expect("strace writes");
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    /// Stops every thread of the server, and returns when `strace` has written that it did.
+    fn stop(&self) {
+        let stops = |text: &str| text.matches("--- stopped by SIGSTOP ---").count();
+        let before = stops(&self.text());
+        let threads = threads(self.server.pid());
+        self.server.signal(Signal::STOP);
+        eventually("the server stops", || {
+            stops(&self.text()) >= before + threads
+        });
+    }
+
+    /// The calls the server makes to answer one request on each of `clients`, all there at once.
+    fn answer_at_once(&self, clients: &mut [Client]) -> Vec<Call> {
+        self.stop();
+        let before = self.text().len();
+        for (file, client) in clients.iter_mut().enumerate() {
+            client.send(format!("GET /file{file} HTTP/1.1\r\nHost: test\r\n\r\n").as_bytes());
+        }
+        self.server.signal(Signal::CONT);
+        for (file, client) in clients.iter_mut().enumerate() {
+            let response = client.read_response(false);
+            assert_eq!(response.status, 200);
+            assert!(response.body == content(file as u64, 1024), "file{file}");
+        }
+        self.stop();
+        let calls = strace::parse(&self.text()[before..]);
+        self.server.signal(Signal::CONT);
+        calls
+    }
+
+    fn finish(mut self) -> Vec<Call> {
+        assert_eq!(self.server.terminate().code(), Some(0));
+        strace::read(&self.trace()).expect("strace writes")
+    }
+}
+
+/// Threads that `strace` follows: those of the program, and not the kernel's I/O workers.
+fn threads(pid: u32) -> usize {
+    let names = fs::read_dir(format!("/proc/{pid}/task")).expect("the server runs");
+    let names = names.filter_map(|task| fs::read_to_string(task.ok()?.path().join("comm")).ok());
+    names.filter(|name| !name.starts_with("iou-")).count()
+}
+
+fn named<'a>(calls: &'a [Call], name: &'a str) -> impl Iterator<Item = &'a Call> {
+    calls.iter().filter(move |call| call.name == name)
+}
+
+/// Clients that each have fetched a page, so that all is accepted, opened once and in memory.
+fn warm_clients(server: &Server) -> Vec<Client> {
+    let warm = |file| {
+        let mut client = Client::connect(server.addr());
+        assert_eq!(client.get(&format!("/file{file}")).status, 200);
+        client
+    };
+    (0..FILES).map(warm).collect()
+}
+
+#[test]
+fn ring_rings_the_epoll_set() {
+    let Some(traced) = Traced::start("ring_rings_the_epoll_set") else {
+        return;
+    };
+    warm_clients(&traced.server);
+    let calls = traced.finish();
+
+    let made: BTreeSet<_> = named(&calls, "eventfd2")
+        .filter_map(Call::returned)
+        .collect();
+    // A duplicate is the same eventfd.
+    let duplicates = |eventfd| {
+        named(&calls, "fcntl")
+            .filter(move |call| call.number(0) == Some(eventfd))
+            .filter(|call| call.arg(1).starts_with("F_DUPFD"))
+            .filter_map(Call::returned)
+    };
+    let registered: Vec<i64> = named(&calls, "io_uring_register")
+        .filter(|call| call.arg(1) == "IORING_REGISTER_EVENTFD" && call.returned() == Some(0))
+        .filter_map(|call| {
+            call.arg(2)
+                .strip_prefix('[')?
+                .split('<')
+                .next()?
+                .parse()
+                .ok()
+        })
+        .collect();
+    assert!(!registered.is_empty(), "no eventfd is registered");
+    for eventfd in registered {
+        assert!(made.contains(&eventfd), "{eventfd} is no eventfd");
+        let names: BTreeSet<_> = duplicates(eventfd).chain([eventfd]).collect();
+        let added = named(&calls, "epoll_ctl")
+            .filter(|call| call.arg(1) == "EPOLL_CTL_ADD")
+            .filter(|call| call.number(2).is_some_and(|fd| names.contains(&fd)))
+            .any(|call| call.returned() == Some(0) && call.args.contains("EPOLLET"));
+        assert!(
+            added,
+            "eventfd {eventfd} is not in an epoll set with EPOLLET"
+        );
+    }
+    let read = calls
+        .iter()
+        .find(|call| call.name.contains("read") && call.arg(0).ends_with("<anon_inode:[eventfd]>"));
+    assert_eq!(read, None, "an eventfd is read");
+}
+
+#[test]
+fn one_place_to_sleep() {
+    let Some(traced) = Traced::start("one_place_to_sleep") else {
+        return;
+    };
+    let mut clients = warm_clients(&traced.server);
+    let calls = traced.answer_at_once(&mut clients);
+    let loops: BTreeSet<u32> = named(&calls, "epoll_pwait2")
+        .map(|call| call.thread)
+        .collect();
+    assert!(!loops.is_empty(), "no thread sleeps in epoll_pwait2");
+    for call in calls.iter().filter(|call| loops.contains(&call.thread)) {
+        assert!(!SLEEPS.contains(&call.name.as_str()), "{call:?}");
+        if call.name == "io_uring_enter" {
+            assert_eq!(call.number(2), Some(0), "waits for completions: {call:?}");
+        }
+    }
+    drop(clients);
+    traced.finish();
+}
+
+#[test]
+fn one_enter_for_many_files() {
+    let Some(traced) = Traced::start("one_enter_for_many_files") else {
+        return;
+    };
+    let mut clients = warm_clients(&traced.server);
+    let calls = traced.answer_at_once(&mut clients);
+
+    let enters: Vec<_> = named(&calls, "io_uring_enter").collect();
+    let submitted: i64 = enters.iter().filter_map(|call| call.returned()).sum();
+    assert!(
+        submitted >= FILES as i64,
+        "{submitted} operations for {FILES} files"
+    );
+    let batched = enters.iter().any(|call| call.number(1) > Some(1));
+    assert!(batched, "each enter submits one operation: {enters:#?}");
+    assert!(
+        enters.len() < FILES,
+        "{} enters for {FILES} files: {enters:#?}",
+        enters.len()
+    );
+    assert_no_call_per_file(&calls, traced.tree.path());
+    drop(clients);
+    traced.finish();
+}
+
+fn assert_no_call_per_file(calls: &[Call], root: &Path) {
+    let root = root.to_str().expect("UTF-8");
+    let mut on_files = calls
+        .iter()
+        .filter(|call| FILE_CALLS.contains(&call.name.as_str()))
+        .filter(|call| call.args.contains(root) || call.args.contains("\"file"));
+    assert_eq!(on_files.next(), None, "a system call for one file");
+}
