@@ -1,1 +1,43 @@
-//! benches
+//! Disk and socket workloads measured side by side: one disturbing the other is what decides a real
+//! server's tail, and what tools for disks alone or sockets alone cannot see.
+//!
+//! [`load`] is an HTTP/1.1 load generator on the engine itself; [`mixed`] interleaves rounds of hot
+//! clients with and without clients of cold files; [`report`] says what came out, as a table and as
+//! JSON. Every figure is that of a closed loop: a client asks again when it was answered, so a
+//! server that stalls is asked less. Compare rates first, then percentiles.
+
+use std::fmt;
+
+pub mod cold;
+mod exchange;
+pub mod interrupt;
+pub mod load;
+pub mod mixed;
+pub mod parse;
+pub mod report;
+pub mod slow_disk;
+pub mod statistics;
+mod table;
+pub mod tally;
+pub mod usage;
+
+pub use exchange::{Answer, Failure};
+
+/// Why nothing was measured, or not all: one line that says what is wrong and what to do.
+#[derive(Debug)]
+pub enum Error {
+    /// What was asked for cannot be done.
+    Start(String),
+    /// It had started, and then failed.
+    Run(String),
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Error::Start(text) | Error::Run(text) => f.write_str(text),
+        }
+    }
+}
+
+impl std::error::Error for Error {}
