@@ -1,0 +1,349 @@
+//! Files that are on the disk but not in memory, and are put back there as they are read.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::sync::mpsc::{self, Sender};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+
+use rustix::fs::{Advice, fadvise};
+
+use crate::Error;
+use crate::interrupt::Interrupt;
+use crate::load::{Ask, Supply};
+use crate::parse::Url;
+
+/// Evicts a file from the page cache: the next read of it goes to the device. Pages that somebody
+/// reads at this moment stay; posix_fadvise(2).
+///
+/// # Errors
+/// Those of open(2), fdatasync(2), posix_fadvise(2).
+pub fn evict(path: &Path) -> io::Result<()> {
+    let file = File::open(path)?;
+    // Dirty pages would stay.
+    file.sync_data()?;
+    fadvise(&file, 0, None, Advice::DontNeed)?;
+    Ok(())
+}
+
+/// `cold-00000.bin`, `cold-00001.bin`...: `count` files of `size` bytes in a directory.
+#[derive(Clone, Debug)]
+pub struct Files {
+    /// Where they are.
+    pub dir: PathBuf,
+    /// How many.
+    pub count: usize,
+    /// Bytes of each.
+    pub size: u64,
+}
+
+impl Files {
+    /// The name of file `index`.
+    #[must_use]
+    pub fn name(index: usize) -> String {
+        format!("cold-{index:05}.bin")
+    }
+
+    fn path(&self, index: usize) -> PathBuf {
+        self.dir.join(Files::name(index))
+    }
+
+    /// Makes those that are missing. Their content depends on their number alone.
+    ///
+    /// # Errors
+    /// [`Error::Start`] if a file of that name has another size, or cannot be made.
+    pub fn create_missing(&self, interrupt: &Interrupt) -> Result<(), Error> {
+        for index in 0..self.count {
+            if interrupt.is_set() {
+                return Ok(());
+            }
+            let path = self.path(index);
+            match fs::metadata(&path) {
+                Ok(found) if found.len() == self.size => {}
+                Ok(found) => {
+                    return Err(Error::Start(format!(
+                        "{} has {} bytes, not {}: remove it or say --cold-size {}",
+                        path.display(),
+                        found.len(),
+                        self.size,
+                        found.len()
+                    )));
+                }
+                Err(_) => write_whole(&path, index as u64, self.size).map_err(|error| {
+                    Error::Start(format!("cannot make {}: {error}", path.display()))
+                })?,
+            }
+        }
+        Ok(())
+    }
+
+    fn each(
+        &self,
+        what: &str,
+        interrupt: &Interrupt,
+        mut action: impl FnMut(&Path) -> io::Result<()>,
+    ) -> Result<(), Error> {
+        for path in (0..self.count).map(|index| self.path(index)) {
+            if interrupt.is_set() {
+                break;
+            }
+            action(&path).map_err(|error| {
+                Error::Run(format!("cannot {what} {}: {error}", path.display()))
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Evicts them all.
+    ///
+    /// # Errors
+    /// [`Error::Run`] if one cannot be evicted.
+    pub fn evict_all(&self, interrupt: &Interrupt) -> Result<(), Error> {
+        self.each("evict", interrupt, evict)
+    }
+
+    /// Reads them all, so that they are in memory.
+    ///
+    /// # Errors
+    /// [`Error::Run`] if one cannot be read.
+    pub fn warm_all(&self, interrupt: &Interrupt) -> Result<(), Error> {
+        self.each("read", interrupt, |path| {
+            io::copy(&mut File::open(path)?, &mut io::sink()).map(drop)
+        })
+    }
+
+    /// What to ask for each of them, below `prefix`.
+    #[must_use]
+    pub fn asks(&self, prefix: &Url) -> Vec<Ask> {
+        let ask = |index| Ask {
+            request: prefix.join(&Files::name(index)).request().into(),
+            length: self.size,
+            ticket: index,
+        };
+        (0..self.count).map(ask).collect()
+    }
+}
+
+/// All or nothing, under its final name: a run that was killed leaves no short file.
+fn write_whole(path: &Path, seed: u64, size: u64) -> io::Result<()> {
+    let partial = path.with_extension("part");
+    let write = || {
+        let mut file = io::BufWriter::new(File::create(&partial)?);
+        let mut left = size;
+        for word in words(seed) {
+            let bytes = word.to_le_bytes();
+            let here = left.min(bytes.len() as u64);
+            file.write_all(&bytes[..here as usize])?;
+            left -= here;
+            if left == 0 {
+                break;
+            }
+        }
+        file.into_inner()?.sync_data()?;
+        fs::rename(&partial, path)
+    };
+    let written = write();
+    if written.is_err() {
+        let _ = fs::remove_file(&partial);
+    }
+    written
+}
+
+/// SplitMix64: no block of a disk that compresses or deduplicates is like another.
+fn words(seed: u64) -> impl Iterator<Item = u64> {
+    (0u64..).map(move |number| {
+        let mut word = (seed << 32 | number).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        word ^ (word >> 31)
+    })
+}
+
+/// Files asked for in turn, as they are.
+#[derive(Debug)]
+pub struct Rotation {
+    asks: Vec<Ask>,
+    next: Cell<usize>,
+}
+
+impl Rotation {
+    /// Asks for these in turn, for ever.
+    #[must_use]
+    pub fn new(asks: Vec<Ask>) -> Rotation {
+        Rotation {
+            asks,
+            next: Cell::new(0),
+        }
+    }
+}
+
+impl Supply for Rotation {
+    fn next(&self) -> Option<Ask> {
+        let index = self.next.get();
+        self.next.set((index + 1) % self.asks.len().max(1));
+        self.asks.get(index).cloned()
+    }
+}
+
+/// Files asked for in turn, each evicted again by a thread before its next turn.
+pub struct Evicted {
+    asks: Vec<Ask>,
+    ready: Arc<Ready>,
+    served: RefCell<Option<Sender<usize>>>,
+    thread: Cell<Option<JoinHandle<Result<(), Error>>>>,
+}
+
+/// Those that are cold.
+type Ready = Mutex<VecDeque<usize>>;
+
+fn lock(ready: &Ready) -> MutexGuard<'_, VecDeque<usize>> {
+    ready.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Evicted {
+    /// Asks for `files`, which are cold, below `prefix`.
+    ///
+    /// # Errors
+    /// [`Error::Run`] if there can be no thread.
+    pub fn start(files: &Files, asks: Vec<Ask>) -> Result<Rc<Evicted>, Error> {
+        let ready: Arc<Ready> = Arc::new(Mutex::new((0..asks.len()).collect()));
+        let (sender, receiver) = mpsc::channel();
+        let (again, files) = (Arc::clone(&ready), files.clone());
+        let evicting = move || {
+            for index in receiver {
+                let path = files.path(index);
+                evict(&path).map_err(|error| {
+                    Error::Run(format!("cannot evict {}: {error}", path.display()))
+                })?;
+                lock(&again).push_back(index);
+            }
+            Ok(())
+        };
+        let thread = thread::Builder::new()
+            .name("evict".to_owned())
+            .spawn(evicting);
+        let thread =
+            thread.map_err(|error| Error::Run(format!("cannot start a thread: {error}")))?;
+        Ok(Rc::new(Evicted {
+            asks,
+            ready,
+            served: RefCell::new(Some(sender)),
+            thread: Cell::new(Some(thread)),
+        }))
+    }
+
+    /// Ends the thread.
+    ///
+    /// # Errors
+    /// The first file that could not be evicted: from then on there were too few cold ones.
+    ///
+    /// # Blocking
+    /// For the files that wait to be evicted, at most one for each client.
+    pub fn finish(&self) -> Result<(), Error> {
+        drop(self.served.take());
+        let ended = self.thread.take().map(JoinHandle::join);
+        match ended {
+            None => Ok(()),
+            Some(Ok(result)) => result,
+            Some(Err(_)) => Err(Error::Run("the evicting thread panicked".to_owned())),
+        }
+    }
+}
+
+impl Supply for Evicted {
+    fn next(&self) -> Option<Ask> {
+        let index = lock(&self.ready).pop_front()?;
+        self.asks.get(index).cloned()
+    }
+
+    fn done(&self, ticket: usize) {
+        if let Some(served) = &*self.served.borrow() {
+            // A thread that has failed says so at the end.
+            let _ = served.send(ticket);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn files(dir: &Path) -> Files {
+        Files {
+            dir: dir.to_owned(),
+            count: 3,
+            size: 1003,
+        }
+    }
+
+    #[test]
+    fn missing_files_are_made_and_others_left_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let files = files(dir.path());
+        let interrupt = Interrupt::default();
+        files.create_missing(&interrupt).unwrap();
+        let first = fs::read(dir.path().join("cold-00000.bin")).unwrap();
+        let second = fs::read(dir.path().join("cold-00001.bin")).unwrap();
+        assert_eq!(first.len(), 1003);
+        assert_ne!(first, second);
+        fs::remove_file(dir.path().join("cold-00000.bin")).unwrap();
+        fs::write(dir.path().join("cold-00001.bin"), vec![0; 1003]).unwrap();
+        files.create_missing(&interrupt).unwrap();
+        assert_eq!(fs::read(dir.path().join("cold-00000.bin")).unwrap(), first);
+        assert_eq!(
+            fs::read(dir.path().join("cold-00001.bin")).unwrap(),
+            [0; 1003]
+        );
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 3);
+    }
+
+    #[test]
+    fn a_file_of_another_size_is_not_overwritten() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("cold-00002.bin");
+        fs::write(&path, "precious").unwrap();
+        let refused = files(dir.path()).create_missing(&Interrupt::default());
+        assert!(refused.unwrap_err().to_string().contains("has 8 bytes"));
+        assert_eq!(fs::read(&path).unwrap(), b"precious");
+    }
+
+    #[test]
+    fn a_rotation_comes_round() {
+        let dir = tempfile::tempdir().unwrap();
+        let url: Url = "http://h/d".parse().unwrap();
+        let rotation = Rotation::new(files(dir.path()).asks(&url));
+        let tickets: Vec<usize> = (0..4)
+            .filter_map(|_| rotation.next())
+            .map(|a| a.ticket)
+            .collect();
+        assert_eq!(tickets, [0, 1, 2, 0]);
+        assert!(Rotation::new(Vec::new()).next().is_none());
+    }
+
+    #[test]
+    fn served_files_come_back_after_eviction() {
+        let dir = tempfile::tempdir().unwrap();
+        let files = files(dir.path());
+        files.create_missing(&Interrupt::default()).unwrap();
+        let supply = Evicted::start(&files, files.asks(&"http://h/".parse().unwrap())).unwrap();
+        let taken: Vec<Ask> = std::iter::from_fn(|| supply.next()).collect();
+        assert_eq!(taken.len(), 3);
+        supply.done(1);
+        supply.finish().unwrap();
+        assert_eq!(supply.next().map(|ask| ask.ticket), Some(1));
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_evicted_is_told() {
+        let dir = tempfile::tempdir().unwrap();
+        let files = files(dir.path());
+        let supply = Evicted::start(&files, Vec::new()).unwrap();
+        supply.done(2);
+        let told = supply.finish().unwrap_err().to_string();
+        assert!(told.contains("cold-00002.bin"), "{told}");
+    }
+}

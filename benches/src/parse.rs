@@ -1,0 +1,212 @@
+//! What users write on the command line: sizes, durations, addresses.
+
+use std::io;
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::str::FromStr;
+use std::time::Duration;
+
+/// Reads a size in bytes as fio writes it: `512`, `64k`, `4M`, `1g`; powers of 1024.
+///
+/// # Errors
+/// What is wrong with it, for a user.
+///
+/// ```
+/// assert_eq!(ambidex_bench::parse::size("64k"), Ok(65_536));
+/// ```
+pub fn size(text: &str) -> Result<u64, String> {
+    let (digits, shift) = match text.as_bytes().last() {
+        Some(b'k' | b'K') => (&text[..text.len() - 1], 10),
+        Some(b'm' | b'M') => (&text[..text.len() - 1], 20),
+        Some(b'g' | b'G') => (&text[..text.len() - 1], 30),
+        _ => (text, 0),
+    };
+    // u64's own parser would take a sign.
+    if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err("not a size: write 512, 64k, 4M or 1g".to_owned());
+    }
+    let number: u64 = digits.parse().map_err(|_| "too large")?;
+    match number.checked_mul(1 << shift) {
+        Some(0) => Err("a size must be above 0".to_owned()),
+        Some(bytes) => Ok(bytes),
+        None => Err("too large".to_owned()),
+    }
+}
+
+/// Reads a number of seconds above 0, such as `5` or `0.5`.
+///
+/// # Errors
+/// What is wrong with it, for a user.
+pub fn seconds(text: &str) -> Result<Duration, String> {
+    match non_negative_seconds(text)? {
+        Duration::ZERO => Err("give a number of seconds above 0".to_owned()),
+        duration => Ok(duration),
+    }
+}
+
+/// Reads a number of seconds, 0 included.
+///
+/// # Errors
+/// What is wrong with it, for a user.
+pub fn non_negative_seconds(text: &str) -> Result<Duration, String> {
+    let seconds: f64 = text.parse().map_err(|_| "not a number of seconds")?;
+    Duration::try_from_secs_f64(seconds).map_err(|_| "not a possible number of seconds".to_owned())
+}
+
+/// Reads a rate a second above 0, and gives the time between two.
+///
+/// # Errors
+/// What is wrong with it, for a user.
+pub fn interval(text: &str) -> Result<Duration, String> {
+    let rate: f64 = text.parse().map_err(|_| "not a number")?;
+    match Duration::try_from_secs_f64(1.0 / rate) {
+        Ok(interval) if !interval.is_zero() => Ok(interval),
+        _ => Err("give a rate above 0".to_owned()),
+    }
+}
+
+/// An `http://` address, taken apart; RFC 3986.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Url {
+    /// What the Host field says.
+    pub host: String,
+    /// What is connected to: the host with its port.
+    pub authority: String,
+    /// Path and query, with the leading `/`.
+    pub target: String,
+}
+
+impl FromStr for Url {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Url, String> {
+        let Some(rest) = text.strip_prefix("http://") else {
+            return Err("an address starts with http://".to_owned());
+        };
+        if !rest.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err("write blanks and other than ASCII characters as %XX".to_owned());
+        }
+        let rest = rest.split('#').next().unwrap_or_default();
+        let path_at = rest.find(['/', '?']).unwrap_or(rest.len());
+        let (host, target) = rest.split_at(path_at);
+        if host.is_empty() || host.contains('@') {
+            return Err("an address looks like http://HOST:PORT/PATH".to_owned());
+        }
+        let has_port = host
+            .rsplit_once(':')
+            .is_some_and(|(_, port)| port.parse::<u16>().is_ok());
+        let slash = if target.starts_with('/') { "" } else { "/" };
+        Ok(Url {
+            host: host.to_owned(),
+            authority: format!("{host}{}", if has_port { "" } else { ":80" }),
+            target: format!("{slash}{target}"),
+        })
+    }
+}
+
+impl Url {
+    /// Looks the host up.
+    ///
+    /// # Errors
+    /// Those of getaddrinfo(3).
+    ///
+    /// # Blocking
+    /// For the resolver.
+    pub fn resolve(&self) -> io::Result<SocketAddr> {
+        let found = self.authority.to_socket_addrs()?.next();
+        found.ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))
+    }
+
+    /// The request for what this address names.
+    #[must_use]
+    pub fn request(&self) -> Vec<u8> {
+        format!(
+            "GET {} HTTP/1.1\r\nHost: {}\r\n\r\n",
+            self.target, self.host
+        )
+        .into_bytes()
+    }
+
+    /// The address of `name` in the directory that this address names.
+    #[must_use]
+    pub fn join(&self, name: &str) -> Url {
+        let slash = if self.target.ends_with('/') { "" } else { "/" };
+        Url {
+            target: format!("{}{slash}{name}", self.target),
+            ..self.clone()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_powers_of_1024() {
+        assert_eq!(size("1"), Ok(1));
+        assert_eq!(size("64k"), Ok(64 << 10));
+        assert_eq!(size("4M"), Ok(4 << 20));
+        assert_eq!(size("3g"), Ok(3 << 30));
+    }
+
+    #[test]
+    fn what_is_no_size_is_refused() {
+        for text in [
+            "", "k", "0", "0k", "-1", "+1", "1.5k", "4kb", "k4", "4 k", "ä",
+        ] {
+            assert!(size(text).is_err(), "{text:?}");
+        }
+        assert!(size("99999999999999999999").is_err());
+        assert!(size("18014398509481984k").is_err(), "2^64 does not fit");
+    }
+
+    #[test]
+    fn durations_and_rates_are_above_zero() {
+        assert_eq!(seconds("0.5"), Ok(Duration::from_millis(500)));
+        assert_eq!(non_negative_seconds("0"), Ok(Duration::ZERO));
+        assert_eq!(interval("500"), Ok(Duration::from_millis(2)));
+        for text in ["0", "-1", "nan", "inf", "x", ""] {
+            assert!(seconds(text).is_err(), "{text:?}");
+            assert!(interval(text).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn an_address_is_taken_apart() {
+        let url: Url = "http://localhost:8080/a/b?c=d#e".parse().unwrap();
+        assert_eq!(url.authority, "localhost:8080");
+        assert_eq!(url.target, "/a/b?c=d");
+        let bare: Url = "http://[::1]".parse().unwrap();
+        assert_eq!(bare.authority, "[::1]:80");
+        assert_eq!(bare.target, "/");
+        assert_eq!(bare.request(), b"GET / HTTP/1.1\r\nHost: [::1]\r\n\r\n");
+        let query: Url = "http://h?q".parse().unwrap();
+        assert_eq!(query.target, "/?q");
+    }
+
+    #[test]
+    fn addresses_that_cannot_be_asked_are_refused() {
+        for text in [
+            "",
+            "localhost",
+            "https://h/",
+            "http://",
+            "http:///x",
+            "http://a@b/",
+        ] {
+            assert!(text.parse::<Url>().is_err(), "{text:?}");
+        }
+        assert!(
+            "http://h/a b\r\nX: y".parse::<Url>().is_err(),
+            "it would smuggle a field"
+        );
+    }
+
+    #[test]
+    fn names_are_joined_with_one_slash() {
+        for text in ["http://h/cold", "http://h/cold/"] {
+            let url: Url = text.parse().unwrap();
+            assert_eq!(url.join("x.bin").target, "/cold/x.bin");
+        }
+    }
+}
