@@ -143,6 +143,10 @@ pub trait Kernel {
     /// From now on the doorbell need not ring.
     fn disarm(&mut self);
 
+    /// The ring is about to end: what threads of this kernel finish from now on is theirs to clean
+    /// up. [`Kernel::next`] still hands out what was finished before.
+    fn stop(&mut self) {}
+
     /// Reads on the calling thread: preadv2(2). Returns how many bytes from the start of `into`
     /// are initialised.
     ///

@@ -192,6 +192,28 @@ impl Uring {
         // one call of this single-threaded type.
         unsafe { self.ring.submission_shared() }.len()
     }
+
+    fn enter_ring(&mut self) -> io::Result<()> {
+        let to_submit = self.sq_length();
+        if to_submit == 0 && !self.deferred() {
+            return Ok(());
+        }
+        let entered = self.enter_with(to_submit);
+        if entered.is_err() && to_submit > 0 && self.deferred() {
+            // A failed submission skips the deferred completions, and those may be what it lacks.
+            let _ = self.enter_with(0);
+        }
+        entered
+    }
+
+    fn enter_with(&self, to_submit: usize) -> io::Result<()> {
+        let submitter = self.ring.submitter();
+        // SAFETY: no argument struct is passed; the entries were pushed under `push`'s contract.
+        let entered = unsafe {
+            submitter.enter::<libc::sigset_t>(to_submit as u32, 0, ENTER_GETEVENTS, None)
+        };
+        entered.map(drop)
+    }
 }
 
 fn lower(entry: &Entry) -> squeue::Entry {
@@ -243,23 +265,16 @@ impl Kernel for Uring {
     }
 
     fn enter(&mut self) -> io::Result<()> {
+        // The ring first: a shortage of threads is no concern of local files.
+        let entered = self.enter_ring();
         while let Some(entry) = self.punted.pop_front() {
             // SAFETY: pushed under the contract of `push`.
             if let Err(error) = unsafe { self.remote.dispatch(entry) } {
                 self.punted.push_front(entry);
-                return Err(error);
+                return entered.and(Err(error));
             }
         }
-        let to_submit = self.sq_length();
-        if to_submit == 0 && !self.deferred() {
-            return Ok(());
-        }
-        let submitter = self.ring.submitter();
-        // SAFETY: no argument struct is passed; the entries were pushed under `push`'s contract.
-        let entered = unsafe {
-            submitter.enter::<libc::sigset_t>(to_submit as u32, 0, ENTER_GETEVENTS, None)
-        };
-        entered.map(drop)
+        entered
     }
 
     fn deferred(&mut self) -> bool {
@@ -290,6 +305,10 @@ impl Kernel for Uring {
     fn disarm(&mut self) {
         self.ring.completion().disable_eventfd();
         self.answers.disarm();
+    }
+
+    fn stop(&mut self) {
+        self.answers.close();
     }
 
     fn read_now(

@@ -37,9 +37,8 @@ impl Lane {
     /// The queue of an open of `path` that leaves its mount.
     #[must_use]
     pub fn crossing(path: &[u8]) -> Lane {
-        let name = path
-            .split(|byte| *byte == b'/')
-            .find(|name| !name.is_empty());
+        let mut names = path.split(|byte| *byte == b'/');
+        let name = names.find(|name| !name.is_empty() && *name != b".");
         let mut hasher = DefaultHasher::new();
         name.hash(&mut hasher);
         Lane::Crossing(hasher.finish())

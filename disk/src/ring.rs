@@ -14,7 +14,7 @@ use std::task::{Poll, Waker};
 use smallvec::SmallVec;
 
 use crate::capabilities::Capabilities;
-use crate::gate::Gate;
+use crate::gate::{Gate, Ticket};
 use crate::kernel::{Completion, Entry, Kernel};
 use crate::linux;
 use crate::operation::{Admission, Admitted};
@@ -47,10 +47,23 @@ pub(crate) struct Payload {
     detached: bool,
 }
 
-/// A descriptor on its way out, and where closing it may hang.
+/// A descriptor on its way out, and where closing it may hang. It stands in line like any other.
 struct Closing {
     fd: OwnedFd,
     lane: Option<Lane>,
+    lane_held: bool,
+    ticket: Option<Ticket>,
+}
+
+impl Closing {
+    fn new(fd: OwnedFd, lane: Option<Lane>) -> Closing {
+        Closing {
+            fd,
+            lane,
+            lane_held: false,
+            ticket: None,
+        }
+    }
 }
 
 /// Plain counters of a ring, all since it was made.
@@ -193,13 +206,15 @@ impl Ring {
     /// # Blocking
     /// The kernel tries each operation here first; filesystems known to block are excepted.
     pub fn submit(&mut self) -> io::Result<()> {
-        self.enter().map(drop)
+        let entered = self.enter();
+        self.settle();
+        entered.map(drop)
     }
 
     /// [`Ring::submit`]; false if the kernel had no room.
     fn enter(&mut self) -> io::Result<bool> {
         let state = &mut *self.inner.state.borrow_mut();
-        state.take_over_closing(&self.inner.closing);
+        state.take_over_closing(&self.inner.closing, &mut self.wake);
         let Some(kernel) = &mut state.kernel else {
             return Ok(true);
         };
@@ -329,11 +344,19 @@ impl Ring {
         if self.inner.state.borrow().kernel.is_none() {
             return 0;
         }
+        {
+            let state = &mut *self.inner.state.borrow_mut();
+            state.cancel_queued(&mut self.wake, &mut self.orphans);
+            if let Some(kernel) = &mut state.kernel {
+                kernel.stop();
+            }
+        }
         // What the kernel has answered already is not given up.
         let _ = self.reap(usize::MAX);
         let mut wake = Wakers::new();
         let kernel = {
             let state = &mut *self.inner.state.borrow_mut();
+            // An answer may have asked for another try.
             state.cancel_queued(&mut self.wake, &mut self.orphans);
             state.operations.wake_all(&mut wake);
             for (_, gate) in &mut state.lanes {
@@ -407,28 +430,39 @@ impl Payload {
             unreachable!("only closes are put off");
         };
         Closing {
-            fd,
-            lane: self.lane,
+            lane_held: true,
+            ..Closing::new(fd, self.lane)
         }
     }
 }
 
 impl State {
     /// Gives each descriptor that was dropped an operation of its own.
-    fn take_over_closing(&mut self, closing: &RefCell<Vec<Closing>>) {
-        if std::mem::take(&mut self.turn_came) {
-            closing.borrow_mut().append(&mut self.put_off);
+    fn take_over_closing(
+        &mut self,
+        closing: &RefCell<Vec<Closing>>,
+        wake: &mut impl Extend<Waker>,
+    ) {
+        let mut turns = std::mem::take(&mut self.put_off);
+        if !std::mem::take(&mut self.turn_came) {
+            std::mem::swap(&mut turns, &mut self.put_off);
         }
-        if closing.borrow().is_empty() {
-            return;
-        }
-        for Closing { fd, lane } in closing.take() {
-            if lane.is_some_and(|lane| !self.gate(lane).try_take()) {
-                self.put_off.push(Closing { fd, lane });
-                continue;
+        turns.append(&mut closing.borrow_mut());
+        for mut close in turns {
+            if let Some(lane) = close.lane
+                && !close.lane_held
+            {
+                // `turn_came` tells when to look again, so nobody need be woken.
+                let gate = self.gate(lane);
+                close.lane_held = gate.take(&mut close.ticket, Waker::noop(), wake);
+                if !close.lane_held {
+                    self.put_off.push(close);
+                    continue;
+                }
             }
+            let lane = close.lane;
             let payload = Payload {
-                request: Request::Close { fd },
+                request: Request::Close { fd: close.fd },
                 punt: lane.is_some(),
                 lane,
                 tries: 0,
@@ -438,10 +472,7 @@ impl State {
                 Ok(key) => self.enqueue(key),
                 // Out of credits. Closing a local file waits for nothing: do it here.
                 Err(payload) if lane.is_none() => drop(payload),
-                Err(payload) => {
-                    self.leave_lane(lane, &mut Wakers::new());
-                    self.put_off.push(payload.into_closing());
-                }
+                Err(payload) => self.put_off.push(payload.into_closing()),
             }
         }
     }
@@ -572,7 +603,7 @@ impl Inner {
         // During a borrow the kernel is alive: the ring is being turned.
         let alive = self.state.try_borrow().map_or(true, |s| s.kernel.is_some());
         if alive {
-            self.closing.borrow_mut().push(Closing { fd, lane });
+            self.closing.borrow_mut().push(Closing::new(fd, lane));
         }
     }
 }

@@ -154,6 +154,10 @@ impl Kernel for Threads {
         self.answers.disarm();
     }
 
+    fn stop(&mut self) {
+        self.answers.close();
+    }
+
     fn read_now(
         &self,
         fd: BorrowedFd<'_>,

@@ -19,10 +19,16 @@ const IDLE: Duration = Duration::from_secs(5);
 /// A job needs the stack of one system call.
 const STACK_BYTES: usize = 64 * 1024;
 
+#[derive(Default)]
+struct Waiting {
+    answers: VecDeque<Completion>,
+    /// Nobody will ask for more.
+    closed: bool,
+}
+
 /// Completions on their way to the loop, and the bell that tells it.
 pub(crate) struct Answers {
-    /// `None` once nobody asks any more.
-    waiting: Mutex<Option<VecDeque<Completion>>>,
+    waiting: Mutex<Waiting>,
     /// How many wait, to look without the lock.
     count: AtomicUsize,
     /// The loop sleeps or is about to: swapped to false by whoever rings.
@@ -33,25 +39,25 @@ pub(crate) struct Answers {
 impl Answers {
     pub(crate) fn new() -> io::Result<Arc<Answers>> {
         Ok(Arc::new(Answers {
-            waiting: Mutex::new(Some(VecDeque::new())),
+            waiting: Mutex::default(),
             count: AtomicUsize::new(0),
             armed: AtomicBool::new(false),
             eventfd: syscalls::eventfd()?,
         }))
     }
 
-    fn waiting(&self) -> MutexGuard<'_, Option<VecDeque<Completion>>> {
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// An answer given on the loop's own thread. False if nobody asks any more.
     pub(crate) fn push(&self, completion: Completion) -> bool {
         let mut waiting = self.waiting();
-        let Some(waiting) = &mut *waiting else {
+        if waiting.closed {
             return false;
-        };
-        waiting.push_back(completion);
-        self.count.store(waiting.len(), Ordering::SeqCst);
+        }
+        waiting.answers.push_back(completion);
+        self.count.store(waiting.answers.len(), Ordering::SeqCst);
         true
     }
 
@@ -70,15 +76,14 @@ impl Answers {
             return None;
         }
         let mut waiting = self.waiting();
-        let waiting = waiting.as_mut()?;
-        let next = waiting.pop_front();
-        self.count.store(waiting.len(), Ordering::SeqCst);
+        let next = waiting.answers.pop_front();
+        self.count.store(waiting.answers.len(), Ordering::SeqCst);
         next
     }
 
-    /// Nobody asks any more.
+    /// From now on no answer is taken; those that wait are still handed out.
     pub(crate) fn close(&self) {
-        *self.waiting() = None;
+        self.waiting().closed = true;
     }
 
     pub(crate) fn is_empty(&self) -> bool {

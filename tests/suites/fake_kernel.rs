@@ -311,6 +311,72 @@ fn a_hung_mount_leaves_credits_for_others_however_small_the_ring() {
 }
 
 #[test]
+fn closes_that_wait_for_a_credit_do_not_keep_the_loop_awake() {
+    let (kernel, control) = fake(4, 4, 1);
+    control.file("data", content(64));
+    control.disk(Disk::Remote);
+    let mut engine = Engine::builder()
+        .disk_kernel(Box::new(kernel))
+        .build()
+        .expect("an engine");
+    let turns = engine.run(async |io| {
+        let mut remote = Vec::new();
+        for _ in 0..3 {
+            remote.push(File::open(io.disk(), "data").await.expect("open"));
+        }
+        control.disk(Disk::Local);
+        let local = File::open(io.disk(), "data").await.expect("open");
+        control.hang(true);
+        for _ in 0..4 {
+            let local = local.clone();
+            io.spawn(async move { drop(local.read_at(Vec::with_capacity(8), 0).await) })
+                .detach();
+        }
+        io.yield_now().await;
+        io.yield_now().await;
+        assert_eq!(io.disk().in_flight(), 4, "all credits are taken");
+        drop(remote);
+        let before = io.metrics().turns;
+        io.sleep(Duration::from_millis(50)).await;
+        let turns = io.metrics().turns - before;
+        control.hang(false);
+        while control.finish_one() {}
+        while control.descriptors() > 1 {
+            io.yield_now().await;
+        }
+        turns
+    });
+    let turns = turns.expect("the loop");
+    assert!(turns < 100, "{turns} turns while it only waits");
+}
+
+#[test]
+fn a_mount_that_is_always_busy_closes_its_files_all_the_same() {
+    let (mut ring, control) = rig(8, 8);
+    control.disk(Disk::Remote);
+    let files: Vec<_> = (0..5).map(|_| open(&mut ring)).collect();
+    let file = open(&mut ring);
+    // One place, and always somebody who waits for it.
+    let mut reads: Vec<_> = (0..2)
+        .map(|_| Box::pin(file.read_at(Vec::with_capacity(8), 0)))
+        .collect();
+    for read in &mut reads {
+        assert!(poll_once(read.as_mut()).is_pending());
+    }
+    drop(files);
+    for _ in 0..100 {
+        turn(&mut ring);
+        for read in &mut reads {
+            if poll_once(read.as_mut()).is_ready() {
+                *read = Box::pin(file.read_at(Vec::with_capacity(8), 0));
+                assert!(poll_once(read.as_mut()).is_pending());
+            }
+        }
+    }
+    assert_eq!(control.descriptors(), 1, "only the file in use is open");
+}
+
+#[test]
 fn a_buffer_is_lent_while_the_kernel_has_it_and_freed_after() {
     let (mut ring, control) = rig(4, 4);
     let (file, alive) = (open(&mut ring), Rc::new(Cell::new(0)));
