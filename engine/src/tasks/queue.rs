@@ -160,10 +160,15 @@ impl Tasks {
                 .collect();
             wakers.into_iter().for_each(Waker::wake);
             let ready = std::mem::take(&mut *self.shared.ready());
-            if ready.is_empty() {
+            let none_ready = ready.is_empty();
+            drop(ready);
+            if self.len() == 0 {
                 return cancelled;
             }
-            drop(ready);
+            if none_ready {
+                // A waker on another thread has marked a task and not pushed it yet.
+                std::thread::yield_now();
+            }
         }
     }
 }
