@@ -142,12 +142,13 @@ impl Uring {
             sq_entries: ring.params().sq_entries() as usize,
             cq_entries: ring.params().cq_entries() as usize,
             operations,
-            openat2: true,
+            // Of the system call: worker threads make it, and seccomp does not see the ring's.
+            openat2: syscalls::openat2_works(),
             downgrades: std::mem::take(downgrades),
         };
         let mut uring = Uring {
             ring,
-            remote: Workers::new(&answers, options.workers_max, true),
+            remote: Workers::new(&answers, options.workers_max, capabilities.openat2),
             punted: VecDeque::new(),
             answers,
             capabilities,
