@@ -12,7 +12,7 @@ use crate::http::request::{Parsed, Refusal, Request, parse};
 use crate::serve::Worker;
 
 /// Bytes read at a time.
-const READ_BYTES: usize = 4096;
+pub(crate) const READ_BYTES: usize = 16 * 1024;
 /// The largest body that is read only to be thrown away; for more, closing is cheaper.
 const DRAIN_BYTES_MAX: u64 = 64 * 1024;
 /// How long a lingering close waits for the client to have read the answer.
@@ -100,7 +100,7 @@ impl Worker {
         let read = async {
             loop {
                 stream.readable().await?;
-                if let Some(read) = try_read(stream, input) {
+                if let Some(read) = self.try_read(stream, input) {
                     return read;
                 }
             }
@@ -121,6 +121,17 @@ impl Worker {
         Ok(End::Linger)
     }
 
+    /// Appends what has arrived to `input`. `None` if nothing has.
+    fn try_read(&self, stream: &TcpStream, input: &mut Vec<u8>) -> Option<io::Result<usize>> {
+        // One scratch buffer for all connections: it is filled and emptied without waiting.
+        let scratch = &mut *self.scratch.borrow_mut();
+        let read = stream.try_read(scratch)?;
+        if let Ok(length) = read {
+            input.extend_from_slice(&scratch[..length]);
+        }
+        Some(read)
+    }
+
     /// Takes `count` bytes off the input, reading what of them has not arrived.
     async fn discard(&self, stream: &TcpStream, input: &mut Vec<u8>, count: u64) -> io::Result<()> {
         let mut left = count;
@@ -134,7 +145,7 @@ impl Worker {
                     return Ok(());
                 }
                 stream.readable().await?;
-                if let Some(read) = try_read(stream, input)
+                if let Some(read) = self.try_read(stream, input)
                     && read? == 0
                 {
                     return Err(ErrorKind::UnexpectedEof.into());
@@ -150,12 +161,12 @@ impl Worker {
         if stream.shutdown(Shutdown::Write).is_err() {
             return;
         }
-        let mut scratch = Vec::new();
+        let mut unread = Vec::new();
         let mut left = DRAIN_BYTES_MAX;
         let drain = async {
             while stream.readable().await.is_ok() {
-                scratch.clear();
-                match try_read(stream, &mut scratch) {
+                unread.clear();
+                match self.try_read(stream, &mut unread) {
                     Some(Ok(0) | Err(_)) => return,
                     Some(Ok(read)) if read as u64 > left => return,
                     Some(Ok(read)) => left -= read as u64,
@@ -191,17 +202,4 @@ impl Worker {
             .await??;
         Ok(())
     }
-}
-
-/// Appends what has arrived to `input`. `None` if nothing has.
-fn try_read(stream: &TcpStream, input: &mut Vec<u8>) -> Option<io::Result<usize>> {
-    let filled = input.len();
-    input.resize(filled + READ_BYTES, 0);
-    let read = stream.try_read(&mut input[filled..]);
-    let length = match &read {
-        Some(Ok(length)) => *length,
-        _ => 0,
-    };
-    input.truncate(filled + length);
-    read
 }

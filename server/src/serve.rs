@@ -14,6 +14,7 @@ use slab::Slab;
 
 use crate::body::Buffers;
 use crate::config::Config;
+use crate::connection::READ_BYTES;
 use crate::site::Site;
 use crate::stop::Stop;
 
@@ -33,6 +34,8 @@ pub(crate) struct Worker {
     pub(crate) config: Config,
     pub(crate) stop: Stop,
     pub(crate) buffers: Buffers,
+    /// What has just arrived on some connection.
+    pub(crate) scratch: RefCell<Box<[u8]>>,
     /// The second it was made in, and the text.
     date: RefCell<(u64, String)>,
     connections: RefCell<Slab<Connection>>,
@@ -61,6 +64,7 @@ pub async fn serve(
         config,
         stop: stop.clone(),
         buffers: Buffers::new(),
+        scratch: RefCell::new(vec![0; READ_BYTES].into_boxed_slice()),
         date: RefCell::default(),
         connections: RefCell::default(),
         drained: Cell::default(),
