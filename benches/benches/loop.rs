@@ -9,7 +9,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use ambidex::disk::{Backend, Choice, File, Options, Pool, ReadFlags};
+use ambidex::disk::{Choice, File, Options, Pool, ReadFlags};
 use ambidex::{Engine, Handle, Remote};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 
@@ -17,12 +17,8 @@ const BLOCK_BYTES: usize = 4096;
 const BLOCKS: u64 = 256;
 const DEPTHS: [usize; 3] = [1, 16, 128];
 
-fn engine(choice: Choice) -> Engine {
-    let options = Options {
-        choice,
-        ..Options::default()
-    };
-    Engine::builder().disk(options).build().expect("an engine")
+fn engine() -> Engine {
+    Engine::builder().build().expect("an engine")
 }
 
 /// Times `iterations` of what `work` does, by the engine's clock and inside its loop, so that
@@ -38,7 +34,7 @@ fn timed(engine: &mut Engine, work: impl AsyncFnOnce(&Handle)) -> Duration {
 
 /// A turn with nothing to do but to poll the task that yielded.
 fn turn(criterion: &mut Criterion) {
-    let mut engine = engine(Choice::Auto);
+    let mut engine = engine();
     criterion.bench_function("turn/idle", |bencher| {
         bencher.iter_custom(|iterations| {
             timed(&mut engine, async |io| {
@@ -51,7 +47,7 @@ fn turn(criterion: &mut Criterion) {
 }
 
 fn task(criterion: &mut Criterion) {
-    let mut engine = engine(Choice::Auto);
+    let mut engine = engine();
     criterion.bench_function("task/spawn+join", |bencher| {
         bencher.iter_custom(|iterations| {
             timed(&mut engine, async |io| {
@@ -81,14 +77,14 @@ fn task(criterion: &mut Criterion) {
     });
 }
 
-/// Reads until none is left to do.
-async fn reader(file: File, pool: Pool, left: Rc<Cell<u64>>) {
+/// Reads cached blocks until none is left to do.
+async fn reader(file: File, pool: Pool, flags: ReadFlags, left: Rc<Cell<u64>>) {
     while left.get() > 0 {
         let number = left.get();
         left.set(number - 1);
         let offset = number % BLOCKS * BLOCK_BYTES as u64;
         let buffer = pool.take().await;
-        let (result, buffer) = file.read_at_with(buffer, offset, ReadFlags::NOWAIT).await;
+        let (result, buffer) = file.read_at_with(buffer, offset, flags).await;
         let length = result.expect("the block is cached");
         assert_eq!(length, BLOCK_BYTES);
         black_box(&buffer);
@@ -101,7 +97,7 @@ fn read(criterion: &mut Criterion) {
     let content = vec![7; BLOCK_BYTES * BLOCKS as usize];
     std::fs::write(&path, content).expect("a file");
 
-    let mut group = criterion.benchmark_group("read_at/4k cached");
+    let mut group = criterion.benchmark_group("read 4k cached");
     group.throughput(Throughput::Elements(1));
     let file = StdFile::open(&path).expect("the file");
     let mut block = vec![0; BLOCK_BYTES];
@@ -114,41 +110,57 @@ fn read(criterion: &mut Criterion) {
             assert_eq!(length, BLOCK_BYTES);
         });
     });
-    for (name, choice) in [("uring", Choice::Auto), ("threads", Choice::Threads)] {
-        let mut engine = engine(choice);
-        let wanted = choice == Choice::Threads;
-        let handle = engine.handle();
-        if (handle.disk().capabilities().backend == Backend::Threads) != wanted {
-            println!("SKIPPED read_at/4k cached/{name}: no io_uring here");
+    for (backend, choice) in [("uring", Choice::Uring), ("threads", Choice::Threads)] {
+        let options = Options {
+            choice,
+            ..Options::default()
+        };
+        let Ok(mut engine) = Engine::builder().disk(options).build() else {
+            println!("SKIPPED read 4k cached/{backend}: no io_uring here");
             continue;
-        }
+        };
         let opened = engine.run(async |io| File::open(io.disk(), &path).await);
         let file = opened.expect("the loop runs").expect("the file");
-        for depth in DEPTHS {
-            let pool = Pool::new(depth, BLOCK_BYTES);
-            group.bench_function(BenchmarkId::new(name, depth), |bencher| {
-                bencher.iter_custom(|iterations| {
-                    timed(&mut engine, async |io| {
-                        let left = Rc::new(Cell::new(iterations));
-                        let start =
-                            |_| io.spawn(reader(file.clone(), pool.clone(), Rc::clone(&left)));
-                        let readers: Vec<_> = (0..depth).map(start).collect();
-                        for reader in readers {
-                            reader.await.expect("a reader does not panic");
-                        }
-                    })
+        // NOWAIT is how the server reads first; without it threads have to hand the read over.
+        for (name, flags) in [("", ReadFlags::default()), (" nowait", ReadFlags::NOWAIT)] {
+            for depth in DEPTHS {
+                let name = format!("{backend}{name}");
+                group.bench_function(BenchmarkId::new(name, depth), |bencher| {
+                    bencher.iter_custom(|count| read_many(&mut engine, &file, flags, depth, count));
                 });
-            });
+            }
         }
     }
     group.finish();
+}
+
+/// Reads `count` blocks, `depth` at a time.
+fn read_many(
+    engine: &mut Engine,
+    file: &File,
+    flags: ReadFlags,
+    depth: usize,
+    count: u64,
+) -> Duration {
+    let pool = Pool::new(depth, BLOCK_BYTES);
+    timed(engine, async |io| {
+        let left = Rc::new(Cell::new(count));
+        let start = |_| {
+            let reader = reader(file.clone(), pool.clone(), flags, Rc::clone(&left));
+            io.spawn(reader)
+        };
+        let readers: Vec<_> = (0..depth).map(start).collect();
+        for reader in readers {
+            reader.await.expect("a reader does not panic");
+        }
+    })
 }
 
 /// There and back: a sleeping loop is given work by another thread, which sleeps until it is done.
 fn wake(criterion: &mut Criterion) {
     let (to_here, from_loop) = mpsc::channel();
     let running = thread::spawn(move || {
-        let mut engine = engine(Choice::Auto);
+        let mut engine = engine();
         let (stop, stopped) = mpsc::channel::<()>();
         let remote: Remote = engine.handle().remote();
         to_here.send((remote, stop)).expect("the bench waits");

@@ -118,8 +118,12 @@ impl Common {
 
     fn check(&self) -> Result<(), Error> {
         for pid in &self.server_pid {
-            usage::processor_time(*pid)
-                .map_err(|error| Error::Start(format!("--server-pid {pid}: {error}")))?;
+            usage::processor_time(*pid).map_err(|error| match error.kind() {
+                io::ErrorKind::NotFound => {
+                    Error::Start(format!("--server-pid {pid}: there is no such process"))
+                }
+                _ => Error::Start(format!("--server-pid {pid}: {error}")),
+            })?;
         }
         Ok(())
     }

@@ -163,7 +163,7 @@ impl<'a> Sheet<'a> {
         }
     }
 
-    /// Adds a line; what has no value is a dash.
+    /// Adds a line; what has no value is a dash, and a line without any is left out.
     pub(super) fn line(&mut self, label: String, value: impl Fn(&Figure) -> Option<f64>) {
         self.line_shown(label, value, |figure, value| (figure.show)(value));
     }
@@ -179,6 +179,9 @@ impl<'a> Sheet<'a> {
         value: impl Fn(&Figure) -> Option<f64>,
         show: impl Fn(&Figure, f64) -> String,
     ) {
+        if self.figures.iter().all(|figure| value(figure).is_none()) {
+            return;
+        }
         let text = |figure| or_dash(value(figure), |value| show(figure, value));
         let cells = self.figures.iter().map(text);
         self.rows
