@@ -15,6 +15,7 @@ use std::time::Duration;
 use ambidex_disk::Ring;
 use ambidex_net::Reactor;
 
+use crate::blocking::Places;
 use crate::clock::{Clock, Real};
 use crate::doorbell::Doorbell;
 use crate::handle::{Core, Handle};
@@ -41,6 +42,7 @@ pub struct Builder {
     net_kernel: Option<Rc<dyn ambidex_net::Kernel>>,
     disk_kernel: Option<Box<dyn ambidex_disk::Kernel>>,
     clock: Rc<dyn Clock>,
+    cpu_threads: usize,
 }
 
 impl Builder {
@@ -59,6 +61,13 @@ impl Builder {
     /// Another kernel for files, such as a simulated one.
     pub fn disk_kernel(mut self, kernel: Box<dyn ambidex_disk::Kernel>) -> Builder {
         self.disk_kernel = Some(kernel);
+        self
+    }
+
+    /// How many threads may be at work for [`Handle::spawn_blocking`] at a time; the default is
+    /// one for each processor.
+    pub fn cpu_threads(mut self, threads: usize) -> Builder {
+        self.cpu_threads = threads;
         self
     }
 
@@ -91,6 +100,7 @@ impl Builder {
             timers: Rc::new(RefCell::new(Timers::default())),
             tasks: Tasks::new(&shared),
             shared,
+            places: Places::new(self.cpu_threads),
             metrics: Cell::default(),
         };
         Ok(Engine {
@@ -153,6 +163,7 @@ impl Engine {
             net_kernel: None,
             disk_kernel: None,
             clock: Rc::new(Real),
+            cpu_threads: std::thread::available_parallelism().map_or(1, Into::into),
         }
     }
 

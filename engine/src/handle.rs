@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant, SystemTime};
 
+use crate::blocking::Places;
 use crate::clock::Clock;
 use crate::metrics::Metrics;
 use crate::remote::Remote;
@@ -22,6 +23,7 @@ pub(crate) struct Core {
     pub(crate) timers: Rc<RefCell<Timers>>,
     pub(crate) tasks: Tasks,
     pub(crate) shared: Arc<Shared>,
+    pub(crate) places: Places,
     pub(crate) metrics: Cell<Metrics>,
 }
 

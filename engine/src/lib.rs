@@ -25,11 +25,13 @@ pub use ambidex_disk as disk;
 pub use ambidex_net as net;
 
 mod accept;
+mod blocking;
 pub mod clock;
 mod doorbell;
 mod engine;
 mod handle;
 pub mod metrics;
+mod nested;
 mod remote;
 mod tasks;
 pub mod timers;

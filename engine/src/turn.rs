@@ -28,6 +28,13 @@ const STALLED_PAUSE: Duration = Duration::from_millis(1);
 impl Engine {
     /// One turn. See the module.
     pub(crate) fn turn(&mut self) -> io::Result<()> {
+        self.work()?;
+        let pause = self.pause();
+        self.finish_turn(pause)
+    }
+
+    /// Steps 1 to 3.
+    pub(crate) fn work(&mut self) -> io::Result<()> {
         self.metrics.turns += 1;
         for _ in 0..ROUNDS_MAX {
             self.metrics.polls += self.handle.core.tasks.run(TASKS_PER_ROUND);
@@ -39,11 +46,28 @@ impl Engine {
                 break;
             }
         }
-        self.wait()?;
+        Ok(())
+    }
+
+    /// Steps 5 and 6.
+    pub(crate) fn finish_turn(&mut self, pause: Option<Duration>) -> io::Result<()> {
+        let waited = self.reactor.wait(pause);
+        self.wake_up();
+        waited?;
+        let turn = self.reactor.dispatch();
+        self.metrics.events += turn.events as u64;
+        self.metrics.interrupted += u64::from(turn.interrupted);
+        self.rang_alone = turn.events == 1 && turn.rang(self.ring_rang);
         self.fire_timers();
         self.adopt();
         self.handle.core.metrics.set(self.metrics);
         Ok(())
+    }
+
+    /// Before anybody is woken: to an armed doorbell every wake is a system call.
+    fn wake_up(&mut self) {
+        self.ring.disarm();
+        self.handle.core.shared.doorbell.disarm();
     }
 
     /// A turn for the ring alone, while the engine ends: nothing else wakes it.
@@ -75,23 +99,8 @@ impl Engine {
         Ok(())
     }
 
-    /// Steps 4 and 5, and the dispatch of readiness.
-    fn wait(&mut self) -> io::Result<()> {
-        let pause = self.pause();
-        let waited = self.reactor.wait(pause);
-        // Before anybody is woken: to an armed doorbell every wake is a system call.
-        self.ring.disarm();
-        self.handle.core.shared.doorbell.disarm();
-        waited?;
-        let turn = self.reactor.dispatch();
-        self.metrics.events += turn.events as u64;
-        self.metrics.interrupted += u64::from(turn.interrupted);
-        self.rang_alone = turn.events == 1 && turn.rang(self.ring_rang);
-        Ok(())
-    }
-
     /// Step 4: how long to sleep. `None` is for ever.
-    fn pause(&mut self) -> Option<Duration> {
+    pub(crate) fn pause(&mut self) -> Option<Duration> {
         let core = &self.handle.core;
         if core.shared.has_work() {
             return Some(Duration::ZERO);

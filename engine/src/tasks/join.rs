@@ -54,7 +54,7 @@ impl<T> Future for JoinHandle<T> {
         Pin::new(task).poll(cx).map(|ended| match ended {
             None => Err(JoinError::Cancelled),
             Some(Ok(value)) => Ok(value),
-            Some(Err(panic)) => Err(JoinError::Panicked(Panic(Mutex::new(panic)))),
+            Some(Err(panic)) => Err(JoinError::Panicked(Panic::new(panic))),
         })
     }
 }
@@ -88,6 +88,10 @@ pub enum JoinError {
 pub struct Panic(Mutex<Box<dyn Any + Send>>);
 
 impl Panic {
+    pub(crate) fn new(payload: Box<dyn Any + Send>) -> Panic {
+        Panic(Mutex::new(payload))
+    }
+
     /// The payload, for [`std::panic::resume_unwind`] or a downcast.
     #[must_use]
     pub fn into_inner(self) -> Box<dyn Any + Send> {

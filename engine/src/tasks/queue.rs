@@ -33,7 +33,7 @@ impl Shared {
         Arc::new(Shared {
             doorbell,
             ready: Mutex::default(),
-            main: AtomicBool::new(true),
+            main: AtomicBool::new(false),
             arrivals: Mutex::default(),
             closed: AtomicBool::new(false),
         })
