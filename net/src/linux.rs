@@ -5,11 +5,22 @@ use std::cell::Cell;
 use std::io::{self, IoSlice};
 use std::net::{Shutdown, SocketAddr};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
+use std::process::ExitStatus;
 use std::ptr;
 use std::time::Duration;
 
+use rustix::event::{EventfdFlags, eventfd};
+use rustix::fs::inotify;
+use rustix::process::{Pid, PidfdFlags, WaitId, WaitIdOptions, pidfd_open, waitid};
+use rustix::time::{
+    Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create,
+    timerfd_settime,
+};
 use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, Type};
 
+use crate::event::{Expiry, TimerClock};
 use crate::kernel::{Control, Kernel};
 use crate::tcp::ListenOptions;
 use crate::token::Token;
@@ -219,6 +230,142 @@ impl Kernel for Linux {
 
     fn shutdown(&self, fd: BorrowedFd<'_>, how: Shutdown) -> io::Result<()> {
         SockRef::from(&fd).shutdown(how)
+    }
+
+    // Events.
+
+    fn read_events(&self, fd: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<usize> {
+        Ok(rustix::io::read(fd, buffer)?)
+    }
+
+    fn timer_create(&self, clock: TimerClock) -> io::Result<OwnedFd> {
+        let clock = match clock {
+            TimerClock::Monotonic => TimerfdClockId::Monotonic,
+            TimerClock::Boottime => TimerfdClockId::Boottime,
+            TimerClock::Realtime => TimerfdClockId::Realtime,
+        };
+        let flags = TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC;
+        Ok(timerfd_create(clock, flags)?)
+    }
+
+    fn timer_set(
+        &self,
+        timer: BorrowedFd<'_>,
+        first: Option<Expiry>,
+        period: Duration,
+    ) -> io::Result<()> {
+        let absolute = TimerfdTimerFlags::ABSTIME;
+        let (flags, value) = match first {
+            None => (TimerfdTimerFlags::empty(), Duration::ZERO),
+            // Zero would stop the timer; what is due now is due in a nanosecond.
+            Some(Expiry::After(after)) => (TimerfdTimerFlags::empty(), after.max(INSTANT)),
+            Some(Expiry::At(at)) => (absolute, at.max(INSTANT)),
+        };
+        let setting = Itimerspec {
+            it_interval: timespec(period),
+            it_value: timespec(value),
+        };
+        timerfd_settime(timer, flags, &setting)?;
+        Ok(())
+    }
+
+    fn event_create(&self) -> io::Result<OwnedFd> {
+        Ok(eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC)?)
+    }
+
+    fn signals_block(&self, signals: &[i32]) -> io::Result<Vec<i32>> {
+        let before = change_mask(libc::SIG_BLOCK, &signal_set(signals)?)?;
+        // SAFETY: `before` is a set that pthread_sigmask has filled.
+        let unblocked =
+            |signal: &i32| unsafe { libc::sigismember(&raw const before, *signal) } == 0;
+        Ok(signals.iter().copied().filter(unblocked).collect())
+    }
+
+    fn signals_unblock(&self, signals: &[i32]) -> io::Result<()> {
+        change_mask(libc::SIG_UNBLOCK, &signal_set(signals)?).map(drop)
+    }
+
+    fn signals_open(&self, signals: &[i32]) -> io::Result<OwnedFd> {
+        let (set, flags) = (signal_set(signals)?, libc::SFD_NONBLOCK | libc::SFD_CLOEXEC);
+        // SAFETY: `set` is initialised and outlives the call, which only reads it.
+        own(unsafe { libc::signalfd(-1, &raw const set, flags) })
+    }
+
+    fn process_open(&self, pid: u32) -> io::Result<OwnedFd> {
+        let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
+        Ok(pidfd_open(
+            pid.ok_or(rustix::io::Errno::INVAL)?,
+            PidfdFlags::empty(),
+        )?)
+    }
+
+    fn process_wait(&self, process: BorrowedFd<'_>) -> io::Result<Option<ExitStatus>> {
+        let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
+        let status = waitid(WaitId::PidFd(process), options)?;
+        Ok(status.map(|status| {
+            // The words of wait(2): exit code << 8, or the signal and 0x80 for a core dump.
+            let exit = status.exit_status().map(|code| (code & 0xff) << 8);
+            let signal = status.terminating_signal().unwrap_or_default();
+            let dumped = if status.dumped() { 0x80 } else { 0 };
+            ExitStatus::from_raw(exit.unwrap_or(signal | dumped))
+        }))
+    }
+
+    fn process_signal(&self, process: BorrowedFd<'_>, signal: i32) -> io::Result<()> {
+        // The raw number: rustix knows no real-time signals, libc has no wrapper.
+        let info = ptr::null::<libc::siginfo_t>();
+        let process = process.as_raw_fd();
+        // SAFETY: the descriptor is borrowed, hence open; a null siginfo is that of kill(2).
+        count(unsafe {
+            libc::syscall(libc::SYS_pidfd_send_signal, process, signal, info, 0u32) as isize
+        })
+        .map(drop)
+    }
+
+    fn watch_create(&self) -> io::Result<OwnedFd> {
+        let flags = inotify::CreateFlags::NONBLOCK | inotify::CreateFlags::CLOEXEC;
+        Ok(inotify::init(flags)?)
+    }
+
+    fn watch_add(&self, watch: BorrowedFd<'_>, path: &Path, mask: u32) -> io::Result<i32> {
+        let flags = inotify::WatchFlags::from_bits_retain(mask);
+        Ok(inotify::add_watch(watch, path, flags)?)
+    }
+
+    fn watch_remove(&self, watch: BorrowedFd<'_>, descriptor: i32) -> io::Result<()> {
+        Ok(inotify::remove_watch(watch, descriptor)?)
+    }
+}
+
+/// The shortest time that does not stop a timer.
+const INSTANT: Duration = Duration::from_nanos(1);
+
+fn timespec(duration: Duration) -> Timespec {
+    Timespec {
+        tv_sec: duration.as_secs().try_into().unwrap_or(i64::MAX),
+        tv_nsec: duration.subsec_nanos().into(),
+    }
+}
+
+fn signal_set(signals: &[i32]) -> io::Result<libc::sigset_t> {
+    // SAFETY: all-zero is a valid sigset_t; sigemptyset only makes sure of its meaning.
+    let mut set: libc::sigset_t = unsafe { std::mem::zeroed() };
+    // SAFETY: `set` is a live exclusive local.
+    unsafe { libc::sigemptyset(&raw mut set) };
+    for signal in signals {
+        // SAFETY: `set` was initialised above; a number that is no signal answers EINVAL.
+        count(unsafe { libc::sigaddset(&raw mut set, *signal) } as isize)?;
+    }
+    Ok(set)
+}
+
+/// Changes the calling thread's mask and answers what it was before.
+fn change_mask(how: libc::c_int, set: &libc::sigset_t) -> io::Result<libc::sigset_t> {
+    let mut before = signal_set(&[])?;
+    // SAFETY: both sets are initialised and outlive the call.
+    match unsafe { libc::pthread_sigmask(how, set, &raw mut before) } {
+        0 => Ok(before),
+        errno => Err(io::Error::from_raw_os_error(errno)),
     }
 }
 

@@ -1,0 +1,12 @@
+//! Events that are no data: what kqueue calls filters, each a descriptor in the same epoll set.
+//!
+//! | Source | Made of | Tells | Since |
+//! |---|---|---|---|
+//! | [`Timer`] | timerfd_create(2) | how many periods have passed | 2.6.27 |
+//!
+//! Each may be made on any number of reactors, may be waited for by any number of tasks, and loses
+//! nothing when a wait is dropped: what has not been returned is still there for the next.
+
+mod timer;
+
+pub use timer::{Expiry, Timer, TimerClock};
