@@ -5,6 +5,7 @@
 //! | [`Timer`] | timerfd_create(2) | how many periods have passed | 2.6.27 |
 //! | [`Signals`] | signalfd(2) | who sent which signal | 2.6.27 |
 //! | [`Child`] | pidfd_open(2) | how a child process ended | 5.4 |
+//! | [`Watch`] | inotify(7) | what happened to files | 4.18 |
 //! | [`UserEvent`] | eventfd(2) | how often other threads called | 2.6.27 |
 //!
 //! Each may be made on any number of reactors, may be waited for by any number of tasks, and loses
@@ -14,8 +15,10 @@ mod child;
 mod signal;
 mod timer;
 mod user;
+mod watch;
 
 pub use child::{AdoptError, Child};
 pub use signal::{BlockedSignals, SignalInfo, Signals};
 pub use timer::{Expiry, Timer, TimerClock};
 pub use user::{Notifier, UserEvent};
+pub use watch::{Change, Changes, Watch, WatchEvent, WatchId, parse};
