@@ -1,31 +1,30 @@
 //! The end of a child process as an event: pidfd_open(2).
 
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::fmt;
 use std::future::poll_fn;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::process::{self, ExitStatus};
+use std::sync::{Mutex, PoisonError};
 use std::task::{Context, Poll};
 
 use crate::reactor::Handle;
 use crate::readiness::{Direction, Readiness};
 use crate::source::Source;
 
-thread_local! {
-    /// Adopted children whose [`Child`] was dropped while they ran. Looked through whenever a
-    /// `Child` is made or dropped on this thread.
-    ///
-    /// Bound: one entry for each such child that still runs.
-    static ORPHANS: RefCell<Vec<process::Child>> = const { RefCell::new(Vec::new()) };
-}
+/// Adopted children whose [`Child`] was dropped while they ran. Looked through whenever a `Child`
+/// is made or dropped, on any thread: the one that dropped it may have ended.
+///
+/// Bound: one entry for each such child that still runs.
+static ORPHANS: Mutex<Vec<process::Child>> = Mutex::new(Vec::new());
 
 /// A child process that the loop waits for. It is held by a descriptor: its number may be used
 /// again by a stranger, who is neither waited for nor signalled in its stead.
 ///
 /// Waiting takes the exit status from the kernel, so no zombie is left. If it is dropped first, the
 /// child runs on; one that was [adopted](Child::adopt) is collected later, when another `Child` is
-/// made or dropped on this thread.
+/// made or dropped on any thread.
 ///
 /// Nothing else may wait for the same child: not waitpid(-1), and not `SIG_IGN` for SIGCHLD, under
 /// which the kernel keeps no exit status.
@@ -162,12 +161,9 @@ impl Drop for Child {
 
 /// Adds `another`, and forgets those that have ended.
 fn collect_orphans(another: Option<process::Child>) {
-    // At the end of the thread there is no later; who inherits the process collects it.
-    let _ = ORPHANS.try_with(|orphans| {
-        let mut orphans = orphans.borrow_mut();
-        orphans.extend(another);
-        orphans.retain_mut(|orphan| matches!(orphan.try_wait(), Ok(None)));
-    });
+    let mut orphans = ORPHANS.lock().unwrap_or_else(PoisonError::into_inner);
+    orphans.extend(another);
+    orphans.retain_mut(|orphan| matches!(orphan.try_wait(), Ok(None)));
 }
 
 impl AsFd for Child {
