@@ -23,6 +23,7 @@ use ambidex::net::event::{Changes, Child, Signals, Timer, UserEvent, Watch};
 use ambidex::{Engine, Handle};
 use ambidex_tests::sim::net::FakeNet;
 use ambidex_tests::sim::{HANG, poll_once};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// Long enough for what is due at once; only ever waited for to see that nothing comes.
 const NOTHING: Duration = Duration::from_millis(5);
@@ -171,6 +172,34 @@ fn without_descriptors_no_source_is_made_and_the_error_says_so() {
                 make(&io, kind).expect("the shortage is over");
             }
         }
+    });
+}
+
+#[test]
+fn at_the_limit_of_descriptors_every_source_says_so_and_the_loop_goes_on() {
+    let name = "at_the_limit_of_descriptors_every_source_says_so_and_the_loop_goes_on";
+    if !signal::alone(name, &[libc::SIGWINCH]) {
+        return;
+    }
+    run(async |io| {
+        let timer = Timer::new(io.net()).expect("a timer");
+        let limit = getrlimit(Resource::Nofile);
+        let none = Rlimit {
+            current: Some(0),
+            ..limit
+        };
+        setrlimit(Resource::Nofile, none).expect("setrlimit");
+        let refused = KINDS.map(|kind| make(&io, kind));
+        timer.once(Duration::from_millis(1)).expect("set");
+        let tick = timer.tick().await;
+        setrlimit(Resource::Nofile, limit).expect("setrlimit");
+        assert_eq!(tick.expect("tick"), 1);
+        for (kind, refused) in KINDS.into_iter().zip(refused) {
+            let error = refused.expect_err("refused");
+            assert_eq!(error.raw_os_error(), Some(libc::EMFILE), "{kind:?}");
+            make(&io, kind).expect("there is room again");
+        }
+        assert_eq!(io.net().sources(), 1);
     });
 }
 

@@ -18,7 +18,7 @@ use super::{NOTHING, run, run_on, turns};
 const ALONE: &str = "AMBIDEX_TESTS_ALONE";
 
 /// Runs the test `name` again in a process all of whose threads have `signals` blocked. True in that process.
-fn alone(name: &str, signals: &[i32]) -> bool {
+pub(super) fn alone(name: &str, signals: &[i32]) -> bool {
     if env::var_os(ALONE).is_some() {
         return true;
     }
