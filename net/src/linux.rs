@@ -5,22 +5,14 @@ use std::cell::Cell;
 use std::io::{self, IoSlice};
 use std::net::{Shutdown, SocketAddr};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
-use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::ExitStatus;
 use std::ptr;
 use std::time::Duration;
 
-use rustix::event::{EventfdFlags, eventfd};
-use rustix::fs::inotify;
-use rustix::process::{Pid, PidfdFlags, WaitId, WaitIdOptions, pidfd_open, waitid};
-use rustix::time::{
-    Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create,
-    timerfd_settime,
-};
 use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, Type};
 
-use crate::event::{Expiry, TimerClock};
+use crate::event::{Expiry, TimerClock, system};
 use crate::kernel::{Control, Kernel};
 use crate::tcp::ListenOptions;
 use crate::token::Token;
@@ -235,17 +227,11 @@ impl Kernel for Linux {
     // Events.
 
     fn read_events(&self, fd: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<usize> {
-        Ok(rustix::io::read(fd, buffer)?)
+        system::read_events(fd, buffer)
     }
 
     fn timer_create(&self, clock: TimerClock) -> io::Result<OwnedFd> {
-        let clock = match clock {
-            TimerClock::Monotonic => TimerfdClockId::Monotonic,
-            TimerClock::Boottime => TimerfdClockId::Boottime,
-            TimerClock::Realtime => TimerfdClockId::Realtime,
-        };
-        let flags = TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC;
-        Ok(timerfd_create(clock, flags)?)
+        system::timer_create(clock)
     }
 
     fn timer_set(
@@ -254,23 +240,11 @@ impl Kernel for Linux {
         first: Option<Expiry>,
         period: Duration,
     ) -> io::Result<()> {
-        let absolute = TimerfdTimerFlags::ABSTIME;
-        let (flags, value) = match first {
-            None => (TimerfdTimerFlags::empty(), Duration::ZERO),
-            // Zero would stop the timer; what is due now is due in a nanosecond.
-            Some(Expiry::After(after)) => (TimerfdTimerFlags::empty(), after.max(INSTANT)),
-            Some(Expiry::At(at)) => (absolute, at.max(INSTANT)),
-        };
-        let setting = Itimerspec {
-            it_interval: timespec(period),
-            it_value: timespec(value),
-        };
-        timerfd_settime(timer, flags, &setting)?;
-        Ok(())
+        system::timer_set(timer, first, period)
     }
 
     fn event_create(&self) -> io::Result<OwnedFd> {
-        Ok(eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC)?)
+        system::event_create()
     }
 
     fn signals_block(&self, signals: &[i32]) -> io::Result<Vec<i32>> {
@@ -292,23 +266,11 @@ impl Kernel for Linux {
     }
 
     fn process_open(&self, pid: u32) -> io::Result<OwnedFd> {
-        let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
-        Ok(pidfd_open(
-            pid.ok_or(rustix::io::Errno::INVAL)?,
-            PidfdFlags::empty(),
-        )?)
+        system::process_open(pid)
     }
 
     fn process_wait(&self, process: BorrowedFd<'_>) -> io::Result<Option<ExitStatus>> {
-        let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
-        let status = waitid(WaitId::PidFd(process), options)?;
-        Ok(status.map(|status| {
-            // The words of wait(2): exit code << 8, or the signal and 0x80 for a core dump.
-            let exit = status.exit_status().map(|code| (code & 0xff) << 8);
-            let signal = status.terminating_signal().unwrap_or_default();
-            let dumped = if status.dumped() { 0x80 } else { 0 };
-            ExitStatus::from_raw(exit.unwrap_or(signal | dumped))
-        }))
+        system::process_wait(process)
     }
 
     fn process_signal(&self, process: BorrowedFd<'_>, signal: i32) -> io::Result<()> {
@@ -323,27 +285,15 @@ impl Kernel for Linux {
     }
 
     fn watch_create(&self) -> io::Result<OwnedFd> {
-        let flags = inotify::CreateFlags::NONBLOCK | inotify::CreateFlags::CLOEXEC;
-        Ok(inotify::init(flags)?)
+        system::watch_create()
     }
 
     fn watch_add(&self, watch: BorrowedFd<'_>, path: &Path, mask: u32) -> io::Result<i32> {
-        let flags = inotify::WatchFlags::from_bits_retain(mask);
-        Ok(inotify::add_watch(watch, path, flags)?)
+        system::watch_add(watch, path, mask)
     }
 
     fn watch_remove(&self, watch: BorrowedFd<'_>, descriptor: i32) -> io::Result<()> {
-        Ok(inotify::remove_watch(watch, descriptor)?)
-    }
-}
-
-/// The shortest time that does not stop a timer.
-const INSTANT: Duration = Duration::from_nanos(1);
-
-fn timespec(duration: Duration) -> Timespec {
-    Timespec {
-        tv_sec: duration.as_secs().try_into().unwrap_or(i64::MAX),
-        tv_nsec: duration.subsec_nanos().into(),
+        system::watch_remove(watch, descriptor)
     }
 }
 

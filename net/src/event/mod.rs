@@ -13,6 +13,7 @@
 
 mod child;
 mod signal;
+pub(crate) mod system;
 mod timer;
 mod user;
 mod watch;
