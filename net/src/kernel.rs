@@ -4,6 +4,7 @@
 //!
 //! * an epoll set: create, add, modify, remove, wait with a nanosecond timeout;
 //! * sockets: listen, connect, accept, receive, send, shut down;
+//! * events: timers, signals, processes, file watches, counters;
 //! * the end of a descriptor: close.
 //!
 //! The rules that the rest of the crate builds on:
@@ -20,8 +21,11 @@
 use std::io::{self, IoSlice};
 use std::net::{Shutdown, SocketAddr};
 use std::os::fd::{BorrowedFd, OwnedFd};
+use std::path::Path;
+use std::process::ExitStatus;
 use std::time::Duration;
 
+use crate::event::{Expiry, TimerClock};
 use crate::tcp::ListenOptions;
 use crate::token::Token;
 
@@ -89,4 +93,52 @@ pub trait Kernel {
     fn close(&self, fd: OwnedFd) {
         drop(fd);
     }
+
+    // Events: what the sources of `event` are made of.
+
+    /// Reads what a timerfd, signalfd or inotify descriptor has to tell: read(2).
+    fn read_events(&self, fd: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<usize>;
+
+    /// Makes a timer that is not set: timerfd_create(2).
+    fn timer_create(&self, clock: TimerClock) -> io::Result<OwnedFd>;
+
+    /// Sets a timer, or stops it if `first` is `None`: timerfd_settime(2). A `period` of zero is
+    /// none. Expirations not yet read are forgotten.
+    fn timer_set(
+        &self,
+        timer: BorrowedFd<'_>,
+        first: Option<Expiry>,
+        period: Duration,
+    ) -> io::Result<()>;
+
+    /// Makes a counter that is zero: eventfd(2).
+    fn event_create(&self) -> io::Result<OwnedFd>;
+
+    /// Blocks `signals` in the calling thread and answers those that were not blocked before:
+    /// pthread_sigmask(3).
+    fn signals_block(&self, signals: &[i32]) -> io::Result<Vec<i32>>;
+
+    /// Unblocks `signals` in the calling thread: pthread_sigmask(3).
+    fn signals_unblock(&self, signals: &[i32]) -> io::Result<()>;
+
+    /// Makes a descriptor that `signals` are read from: signalfd(2).
+    fn signals_open(&self, signals: &[i32]) -> io::Result<OwnedFd>;
+
+    /// Makes a descriptor of a process: pidfd_open(2).
+    fn process_open(&self, pid: u32) -> io::Result<OwnedFd>;
+
+    /// Takes the exit status of a child, `None` while it runs: waitid(2) with `P_PIDFD`.
+    fn process_wait(&self, process: BorrowedFd<'_>) -> io::Result<Option<ExitStatus>>;
+
+    /// Sends a signal: pidfd_send_signal(2).
+    fn process_signal(&self, process: BorrowedFd<'_>, signal: i32) -> io::Result<()>;
+
+    /// Makes a descriptor that watches nothing yet: inotify_init1(2).
+    fn watch_create(&self) -> io::Result<OwnedFd>;
+
+    /// Starts watching `path`, for the `IN_*` bits of `mask`: inotify_add_watch(2).
+    fn watch_add(&self, watch: BorrowedFd<'_>, path: &Path, mask: u32) -> io::Result<i32>;
+
+    /// Stops watching: inotify_rm_watch(2).
+    fn watch_remove(&self, watch: BorrowedFd<'_>, descriptor: i32) -> io::Result<()>;
 }

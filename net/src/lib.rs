@@ -4,7 +4,10 @@
 //! caller's buffer only for the length of one system call, so every future of this crate may be
 //! dropped at any time without losing data.
 //!
-//! This crate knows no files, no timers and no executor. Its upward seam is [`std::task::Waker`];
+//! [`event`] has what kqueue calls filters, each as a source of the same loop: timers, signals,
+//! the end of a child, changes of files, calls of other threads.
+//!
+//! This crate knows no executor. Its upward seam is [`std::task::Waker`];
 //! its sideways seam is [`Reactor::watch`], which lets a foreign descriptor (the eventfd of an
 //! io_uring, a cross-thread doorbell) ring in the same epoll set.
 //!
@@ -20,6 +23,7 @@
 //! # Ok::<(), std::io::Error>(())
 //! ```
 
+pub mod event;
 pub mod kernel;
 mod linux;
 pub mod poller;

@@ -5,11 +5,14 @@ use std::cell::Cell;
 use std::io::{self, IoSlice};
 use std::net::{Shutdown, SocketAddr};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::path::Path;
+use std::process::ExitStatus;
 use std::ptr;
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, Type};
 
+use crate::event::{Expiry, TimerClock, system};
 use crate::kernel::{Control, Kernel};
 use crate::tcp::ListenOptions;
 use crate::token::Token;
@@ -219,6 +222,100 @@ impl Kernel for Linux {
 
     fn shutdown(&self, fd: BorrowedFd<'_>, how: Shutdown) -> io::Result<()> {
         SockRef::from(&fd).shutdown(how)
+    }
+
+    // Events.
+
+    fn read_events(&self, fd: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<usize> {
+        system::read_events(fd, buffer)
+    }
+
+    fn timer_create(&self, clock: TimerClock) -> io::Result<OwnedFd> {
+        system::timer_create(clock)
+    }
+
+    fn timer_set(
+        &self,
+        timer: BorrowedFd<'_>,
+        first: Option<Expiry>,
+        period: Duration,
+    ) -> io::Result<()> {
+        system::timer_set(timer, first, period)
+    }
+
+    fn event_create(&self) -> io::Result<OwnedFd> {
+        system::event_create()
+    }
+
+    fn signals_block(&self, signals: &[i32]) -> io::Result<Vec<i32>> {
+        let before = change_mask(libc::SIG_BLOCK, &signal_set(signals)?)?;
+        // SAFETY: `before` is a set that pthread_sigmask has filled.
+        let unblocked =
+            |signal: &i32| unsafe { libc::sigismember(&raw const before, *signal) } == 0;
+        Ok(signals.iter().copied().filter(unblocked).collect())
+    }
+
+    fn signals_unblock(&self, signals: &[i32]) -> io::Result<()> {
+        change_mask(libc::SIG_UNBLOCK, &signal_set(signals)?).map(drop)
+    }
+
+    fn signals_open(&self, signals: &[i32]) -> io::Result<OwnedFd> {
+        let (set, flags) = (signal_set(signals)?, libc::SFD_NONBLOCK | libc::SFD_CLOEXEC);
+        // SAFETY: `set` is initialised and outlives the call, which only reads it.
+        own(unsafe { libc::signalfd(-1, &raw const set, flags) })
+    }
+
+    fn process_open(&self, pid: u32) -> io::Result<OwnedFd> {
+        system::process_open(pid)
+    }
+
+    fn process_wait(&self, process: BorrowedFd<'_>) -> io::Result<Option<ExitStatus>> {
+        system::process_wait(process)
+    }
+
+    fn process_signal(&self, process: BorrowedFd<'_>, signal: i32) -> io::Result<()> {
+        // The raw number: rustix knows no real-time signals, libc has no wrapper.
+        let info = ptr::null::<libc::siginfo_t>();
+        let process = process.as_raw_fd();
+        // SAFETY: the descriptor is borrowed, hence open; a null siginfo is that of kill(2).
+        count(unsafe {
+            libc::syscall(libc::SYS_pidfd_send_signal, process, signal, info, 0u32) as isize
+        })
+        .map(drop)
+    }
+
+    fn watch_create(&self) -> io::Result<OwnedFd> {
+        system::watch_create()
+    }
+
+    fn watch_add(&self, watch: BorrowedFd<'_>, path: &Path, mask: u32) -> io::Result<i32> {
+        system::watch_add(watch, path, mask)
+    }
+
+    fn watch_remove(&self, watch: BorrowedFd<'_>, descriptor: i32) -> io::Result<()> {
+        system::watch_remove(watch, descriptor)
+    }
+}
+
+fn signal_set(signals: &[i32]) -> io::Result<libc::sigset_t> {
+    // SAFETY: all-zero is a valid sigset_t; sigemptyset only makes sure of its meaning.
+    let mut set: libc::sigset_t = unsafe { std::mem::zeroed() };
+    // SAFETY: `set` is a live exclusive local.
+    unsafe { libc::sigemptyset(&raw mut set) };
+    for signal in signals {
+        // SAFETY: `set` was initialised above; a number that is no signal answers EINVAL.
+        count(unsafe { libc::sigaddset(&raw mut set, *signal) } as isize)?;
+    }
+    Ok(set)
+}
+
+/// Changes the calling thread's mask and answers what it was before.
+fn change_mask(how: libc::c_int, set: &libc::sigset_t) -> io::Result<libc::sigset_t> {
+    let mut before = signal_set(&[])?;
+    // SAFETY: both sets are initialised and outlive the call.
+    match unsafe { libc::pthread_sigmask(how, set, &raw mut before) } {
+        0 => Ok(before),
+        errno => Err(io::Error::from_raw_os_error(errno)),
     }
 }
 

@@ -5,8 +5,11 @@ use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 use std::net::{Shutdown, SocketAddr};
 use std::os::fd::{BorrowedFd, OwnedFd};
+use std::path::Path;
+use std::process::ExitStatus;
 use std::time::Duration;
 
+use ambidex::net::event::{Expiry, TimerClock};
 use ambidex::net::kernel::Control;
 use ambidex::net::{Kernel, Linux, ListenOptions, Token};
 
@@ -26,6 +29,10 @@ pub struct FakeNet {
     last: Cell<Option<Token>>,
     /// Calls of receive and send.
     calls: Cell<u64>,
+    /// Errnos of the next descriptors made for events; 0 passes one on.
+    creations: RefCell<VecDeque<i32>>,
+    /// Errnos of the next reads of events and looks at children; 0 passes one on.
+    looks: RefCell<VecDeque<i32>>,
 }
 
 impl FakeNet {
@@ -42,6 +49,16 @@ impl FakeNet {
     /// The errnos of the next receives and sends; 0 passes one on.
     pub fn script_transfers(&self, errnos: impl IntoIterator<Item = i32>) {
         self.transfers.borrow_mut().extend(errnos);
+    }
+
+    /// The errnos of the next timers, counters, signals, processes and watches made; 0 passes one on.
+    pub fn script_creations(&self, errnos: impl IntoIterator<Item = i32>) {
+        self.creations.borrow_mut().extend(errnos);
+    }
+
+    /// The errnos of the next reads of events and looks at children; 0 passes one on.
+    pub fn script_looks(&self, errnos: impl IntoIterator<Item = i32>) {
+        self.looks.borrow_mut().extend(errnos);
     }
 
     /// The next wait also reports `flags` (`EPOLL*`) for `token`.
@@ -147,5 +164,71 @@ impl Kernel for FakeNet {
 
     fn shutdown(&self, fd: BorrowedFd<'_>, how: Shutdown) -> io::Result<()> {
         self.linux.shutdown(fd, how)
+    }
+
+    // Events.
+
+    fn read_events(&self, fd: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<usize> {
+        next(&self.looks)?;
+        self.linux.read_events(fd, buffer)
+    }
+
+    fn timer_create(&self, clock: TimerClock) -> io::Result<OwnedFd> {
+        next(&self.creations)?;
+        self.linux.timer_create(clock)
+    }
+
+    fn timer_set(
+        &self,
+        timer: BorrowedFd<'_>,
+        first: Option<Expiry>,
+        period: Duration,
+    ) -> io::Result<()> {
+        self.linux.timer_set(timer, first, period)
+    }
+
+    fn event_create(&self) -> io::Result<OwnedFd> {
+        next(&self.creations)?;
+        self.linux.event_create()
+    }
+
+    fn signals_block(&self, signals: &[i32]) -> io::Result<Vec<i32>> {
+        self.linux.signals_block(signals)
+    }
+
+    fn signals_unblock(&self, signals: &[i32]) -> io::Result<()> {
+        self.linux.signals_unblock(signals)
+    }
+
+    fn signals_open(&self, signals: &[i32]) -> io::Result<OwnedFd> {
+        next(&self.creations)?;
+        self.linux.signals_open(signals)
+    }
+
+    fn process_open(&self, pid: u32) -> io::Result<OwnedFd> {
+        next(&self.creations)?;
+        self.linux.process_open(pid)
+    }
+
+    fn process_wait(&self, process: BorrowedFd<'_>) -> io::Result<Option<ExitStatus>> {
+        next(&self.looks)?;
+        self.linux.process_wait(process)
+    }
+
+    fn process_signal(&self, process: BorrowedFd<'_>, signal: i32) -> io::Result<()> {
+        self.linux.process_signal(process, signal)
+    }
+
+    fn watch_create(&self) -> io::Result<OwnedFd> {
+        next(&self.creations)?;
+        self.linux.watch_create()
+    }
+
+    fn watch_add(&self, watch: BorrowedFd<'_>, path: &Path, mask: u32) -> io::Result<i32> {
+        self.linux.watch_add(watch, path, mask)
+    }
+
+    fn watch_remove(&self, watch: BorrowedFd<'_>, descriptor: i32) -> io::Result<()> {
+        self.linux.watch_remove(watch, descriptor)
     }
 }
