@@ -26,6 +26,7 @@ pub use ambidex_net as net;
 
 mod accept;
 pub mod clock;
+mod connect;
 mod doorbell;
 mod engine;
 mod handle;
