@@ -5,6 +5,7 @@ use std::io;
 use std::net::SocketAddr;
 
 use crate::listener::Listener;
+use crate::poller::{Interest, Mode};
 use crate::reactor::Handle;
 use crate::readiness::{Direction, Readiness};
 use crate::socket::{Socket, Tcp};
@@ -86,6 +87,24 @@ impl Listener<Tcp> {
     pub fn from_std(handle: &Handle, listener: std::net::TcpListener) -> io::Result<TcpListener> {
         listener.set_nonblocking(true)?;
         Ok(TcpListener::from_fd(handle, listener.into()))
+    }
+
+    /// As [`TcpListener::from_std`], for a listening socket that several loops have, each a
+    /// `try_clone` of it: a connection wakes one that sleeps, or few, instead of all
+    /// ([`Mode::Exclusive`]).
+    ///
+    /// Keep accepting: who was woken is the one who was told. Sockets of their own
+    /// ([`ListenOptions::reuse_port`]) spread connections more evenly.
+    ///
+    /// # Errors
+    /// Those of fcntl(2) and epoll_ctl(2).
+    ///
+    /// # Minimum kernel
+    /// Linux 4.5.
+    pub fn shared(handle: &Handle, listener: std::net::TcpListener) -> io::Result<TcpListener> {
+        listener.set_nonblocking(true)?;
+        let source = Source::with(handle, listener, Interest::READABLE, Mode::Exclusive)?;
+        Ok(Listener::from_source(handle, source))
     }
 }
 
