@@ -80,11 +80,17 @@ impl<P: Addressed> Socket<P> {
     ///
     /// # Errors
     /// Those of [`Socket::send`], and those of routing: `ENETUNREACH`, `EHOSTUNREACH`, `EACCES`;
-    /// of a path: `ENOENT`, `ECONNREFUSED`; sendto(2).
+    /// of a path: `ENOENT`, `ECONNREFUSED`; sendto(2). `EAGAIN` if the queue of a local receiver is
+    /// full: no event tells when it is not, but to who has it for a [peer](Socket::connect), so
+    /// connect and [`send`](Socket::send) to wait for it.
     ///
     /// # Cancel safety
     /// Safe: the message is sent only by the poll that returns.
     pub async fn send_to(&self, message: &[u8], address: &P::Address) -> io::Result<usize> {
+        if !P::TELLS {
+            let full = || Err(io::Error::from_raw_os_error(libc::EAGAIN));
+            return self.try_send_to(message, address).unwrap_or_else(full);
+        }
         let to = P::pack(address)?;
         self.transmit(message, Some(&to), &[]).await
     }

@@ -52,7 +52,12 @@ pub trait Streams: Protocol {}
 pub trait Messages: Protocol {}
 
 /// Messages of which each may go to, and come from, another peer.
-pub trait Addressed: Messages {}
+pub trait Addressed: Messages {
+    /// Whether an event tells when a message to anybody can go. Of a local receiver whose queue is
+    /// full it tells its connected peers only.
+    #[doc(hidden)]
+    const TELLS: bool;
+}
 
 /// Both ends on this machine; unix(7).
 pub trait Local: Protocol<Address = UnixAddr> {}
@@ -84,12 +89,20 @@ macro_rules! protocol {
     };
 }
 
+impl Addressed for Udp {
+    const TELLS: bool = true;
+}
+
+impl Addressed for LocalDatagram {
+    const TELLS: bool = false;
+}
+
 protocol!(/** tcp(7). */ Tcp, SocketAddr, Type::STREAM, inet: Streams);
-protocol!(/** udp(7). */ Udp, SocketAddr, Type::DGRAM, inet: Messages Addressed);
+protocol!(/** udp(7). */ Udp, SocketAddr, Type::DGRAM, inet: Messages);
 protocol!(/** unix(7), `SOCK_STREAM`. */ LocalStream, UnixAddr, Type::STREAM, local: Streams Local);
 protocol!(
     /** unix(7), `SOCK_DGRAM`. */
-    LocalDatagram, UnixAddr, Type::DGRAM, local: Messages Addressed Local
+    LocalDatagram, UnixAddr, Type::DGRAM, local: Messages Local
 );
 protocol!(
     /** unix(7), `SOCK_SEQPACKET`: a connection that keeps the boundaries of messages. */

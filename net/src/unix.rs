@@ -43,7 +43,7 @@ pub type UnixStream = Socket<LocalStream>;
 pub type UnixListener = Listener<LocalStream>;
 
 /// Sends and receives local messages. They are neither lost nor reordered; a full receiver makes
-/// the sender wait.
+/// the [`send`](Socket::send) of its peer wait.
 ///
 /// ```
 /// # let reactor = ambidex_net::Reactor::new()?;

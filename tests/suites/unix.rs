@@ -181,6 +181,23 @@ fn a_full_receiver_makes_the_sender_wait_and_a_long_message_is_refused() {
 }
 
 #[test]
+fn a_full_receiver_is_told_to_who_is_not_its_peer_and_would_wait_for_ever() {
+    run(async |io| {
+        let there = name("full");
+        let other = UnixDatagram::bind(io.net(), &there).expect("bind");
+        let one = UnixDatagram::unbound(io.net()).expect("a socket");
+        let full = loop {
+            if let Err(error) = one.send_to(&[7; 100], &there).await {
+                break error;
+            }
+        };
+        assert_eq!(full.raw_os_error(), Some(libc::EAGAIN));
+        other.recv(&mut [0; 100]).await.expect("receive");
+        one.send_to(b"again", &there).await.expect("send");
+    });
+}
+
+#[test]
 fn seqpackets_are_connections_that_keep_the_bounds_of_messages() {
     run(async |io| {
         let address = name("seqpacket");
