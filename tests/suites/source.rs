@@ -163,6 +163,11 @@ fn a_oneshot_source_tells_once_until_it_is_armed_again() {
         source.rearm(READ).expect("rearm");
         assert!(silent(&io, &source, READ).await, "nothing is there");
         writer.write_all(b"c").expect("write");
+        settle(&io).await;
+        take(&reader);
+        source.rearm(READ).expect("rearm");
+        assert!(silent(&io, &source, READ).await, "what nobody took is over");
+        writer.write_all(b"d").expect("write");
         source.ready(READ).await.expect("once more");
     });
 }
