@@ -27,6 +27,7 @@ pub use ambidex_net as net;
 mod accept;
 mod blocking;
 pub mod clock;
+mod connect;
 mod doorbell;
 mod engine;
 mod handle;

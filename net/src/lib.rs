@@ -26,18 +26,31 @@
 pub mod event;
 pub mod kernel;
 mod linux;
+pub mod listener;
+mod message;
 pub mod poller;
 pub mod reactor;
 pub mod readiness;
+mod rights;
+pub mod socket;
 pub mod source;
+mod stream;
 pub mod tcp;
 pub mod token;
+pub mod udp;
+pub mod unix;
 
-pub use kernel::Kernel;
+pub use kernel::{Credentials, Kernel, Received};
 pub use linux::Linux;
+pub use listener::Listener;
 pub use poller::{Events, Interest, Mode, Poller};
 pub use reactor::{Doorbell, Handle, Reactor, Turn};
 pub use readiness::{Direction, Readiness};
+pub use socket::Socket;
+/// The crate of the addresses and options in this interface.
+pub use socket2;
 pub use source::Source;
 pub use tcp::{ListenOptions, TcpListener, TcpStream};
 pub use token::Token;
+pub use udp::UdpSocket;
+pub use unix::{UnixDatagram, UnixListener, UnixSeqpacket, UnixSeqpacketListener, UnixStream};

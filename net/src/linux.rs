@@ -2,7 +2,7 @@
 #![allow(unsafe_code)]
 
 use std::cell::Cell;
-use std::io::{self, IoSlice};
+use std::io::{self, IoSlice, IoSliceMut};
 use std::net::{Shutdown, SocketAddr};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::path::Path;
@@ -10,12 +10,14 @@ use std::process::ExitStatus;
 use std::ptr;
 use std::time::Duration;
 
-use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, Type};
+use socket2::{Domain, Protocol, SockAddr, SockAddrStorage, SockRef, Socket, Type};
 
 use crate::event::{Expiry, TimerClock, system};
-use crate::kernel::{Control, Kernel};
+use crate::kernel::{Control, Credentials, Kernel, Message, Received, Want};
+use crate::rights;
 use crate::tcp::ListenOptions;
 use crate::token::Token;
+use crate::udp::{BATCH_MAX, Incoming, Outgoing};
 
 /// The kernel that this process runs on.
 ///
@@ -47,6 +49,32 @@ fn own(fd: RawFd) -> io::Result<OwnedFd> {
     }
     // SAFETY: the kernel just returned this descriptor to us and nobody else knows its number.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// A header for `length` buffers. More than `IOV_MAX` the kernel refuses; a short transfer is the
+/// caller's normal case.
+fn header(buffers: *mut libc::iovec, length: usize) -> libc::msghdr {
+    // SAFETY: all-zero is a valid msghdr: no address, no buffers, no control data, no flags.
+    let mut header: libc::msghdr = unsafe { std::mem::zeroed() };
+    // IoSlice and IoSliceMut have the layout of iovec, as std promises.
+    header.msg_iov = buffers;
+    header.msg_iovlen = length.min(libc::UIO_MAXIOV as usize) as _;
+    header
+}
+
+fn entry(msg_hdr: libc::msghdr) -> libc::mmsghdr {
+    libc::mmsghdr {
+        msg_hdr,
+        msg_len: 0,
+    }
+}
+
+fn received(length: usize, flags: libc::c_int) -> Received {
+    Received {
+        length,
+        truncated: flags & libc::MSG_TRUNC != 0,
+        control_truncated: flags & libc::MSG_CTRUNC != 0,
+    }
 }
 
 impl Linux {
@@ -182,19 +210,60 @@ impl Kernel for Linux {
         SockRef::from(&fd).take_error()
     }
 
-    fn accept(&self, listener: BorrowedFd<'_>) -> io::Result<(OwnedFd, SocketAddr)> {
+    fn accept(&self, listener: BorrowedFd<'_>) -> io::Result<(OwnedFd, SockAddr)> {
         let flags = libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
-        let accept = |storage: *mut socket2::SockAddrStorage, length| {
+        let accept = |storage: *mut SockAddrStorage, length| {
             // SAFETY: `storage` and `length` are valid for writing during the call, as
             // `SockAddr::try_init` promises.
             own(unsafe { libc::accept4(listener.as_raw_fd(), storage.cast(), length, flags) })
         };
         // SAFETY: on success accept4 has filled the address and its length.
-        let (fd, address) = unsafe { SockAddr::try_init(accept) }?;
-        match address.as_socket() {
-            Some(address) => Ok((fd, address)),
-            None => Err(io::Error::from_raw_os_error(libc::EAFNOSUPPORT)),
-        }
+        unsafe { SockAddr::try_init(accept) }
+    }
+
+    fn socket(&self, domain: Domain, kind: Type) -> io::Result<OwnedFd> {
+        Ok(Socket::new(domain, kind.nonblocking().cloexec(), None)?.into())
+    }
+
+    fn socket_pair(&self, kind: Type) -> io::Result<(OwnedFd, OwnedFd)> {
+        let (one, other) = Socket::pair(Domain::UNIX, kind.nonblocking().cloexec(), None)?;
+        Ok((one.into(), other.into()))
+    }
+
+    fn bind(&self, fd: BorrowedFd<'_>, address: &SockAddr) -> io::Result<()> {
+        SockRef::from(&fd).bind(address)
+    }
+
+    fn listen_on(&self, fd: BorrowedFd<'_>, backlog: i32) -> io::Result<()> {
+        SockRef::from(&fd).listen(backlog)
+    }
+
+    fn connect_to(&self, fd: BorrowedFd<'_>, address: &SockAddr) -> io::Result<()> {
+        SockRef::from(&fd).connect(address)
+    }
+
+    fn peer_credentials(&self, fd: BorrowedFd<'_>) -> io::Result<Credentials> {
+        let mut peer = libc::ucred {
+            pid: 0,
+            uid: 0,
+            gid: 0,
+        };
+        let mut length = size_of::<libc::ucred>() as libc::socklen_t;
+        // SAFETY: `peer` and `length` outlive the call, and `length` is the size of `peer`.
+        count(unsafe {
+            libc::getsockopt(
+                fd.as_raw_fd(),
+                libc::SOL_SOCKET,
+                libc::SO_PEERCRED,
+                (&raw mut peer).cast(),
+                &raw mut length,
+            ) as isize
+        })?;
+        Ok(Credentials {
+            pid: peer.pid,
+            uid: peer.uid,
+            gid: peer.gid,
+        })
     }
 
     fn receive(&self, fd: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<usize> {
@@ -208,16 +277,137 @@ impl Kernel for Linux {
         count(unsafe { libc::send(fd.as_raw_fd(), buffer.as_ptr().cast(), buffer.len(), flags) })
     }
 
-    fn send_vectored(&self, fd: BorrowedFd<'_>, buffers: &[IoSlice<'_>]) -> io::Result<usize> {
-        // sendmsg(2) refuses more than IOV_MAX; a short send is the caller's normal case.
-        let count_max = buffers.len().min(libc::UIO_MAXIOV as usize);
-        // SAFETY: all-zero is a valid msghdr: no address, no control data, no flags.
-        let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
-        // IoSlice has the layout of iovec; sendmsg does not write through it.
-        message.msg_iov = buffers.as_ptr().cast_mut().cast();
-        message.msg_iovlen = count_max as _;
-        // SAFETY: `message` describes `buffers`, which outlive the call.
-        count(unsafe { libc::sendmsg(fd.as_raw_fd(), &raw const message, libc::MSG_NOSIGNAL) })
+    fn send_message(
+        &self,
+        fd: BorrowedFd<'_>,
+        buffers: &[IoSlice<'_>],
+        to: Option<&SockAddr>,
+        fds: &[BorrowedFd<'_>],
+    ) -> io::Result<usize> {
+        let mut control = rights::pack(fds)?;
+        let mut header = header(buffers.as_ptr().cast_mut().cast(), buffers.len());
+        if let Some(to) = to {
+            header.msg_name = to.as_ptr().cast_mut().cast();
+            header.msg_namelen = to.len();
+        }
+        if !control.is_empty() {
+            header.msg_control = control.as_mut_ptr().cast();
+            header.msg_controllen = control.len() as _;
+        }
+        // SAFETY: `header` describes `buffers`, `to` and `control`, which outlive the call;
+        // sendmsg writes through none of them.
+        count(unsafe { libc::sendmsg(fd.as_raw_fd(), &raw const header, libc::MSG_NOSIGNAL) })
+    }
+
+    fn receive_message(
+        &self,
+        fd: BorrowedFd<'_>,
+        buffers: &mut [IoSliceMut<'_>],
+        want: Want,
+    ) -> io::Result<Message> {
+        let mut control = rights::room(want.fds_max);
+        let mut header = header(buffers.as_mut_ptr().cast(), buffers.len());
+        if !control.is_empty() {
+            header.msg_control = control.as_mut_ptr().cast();
+            header.msg_controllen = control.len() as _;
+        }
+        let mut flags = libc::MSG_CMSG_CLOEXEC;
+        if want.peek {
+            flags |= libc::MSG_PEEK;
+        }
+        let mut storage = SockAddrStorage::zeroed();
+        if want.from {
+            header.msg_namelen = storage.size_of();
+            header.msg_name = (&raw mut storage).cast();
+        }
+        // SAFETY: `header` describes `buffers`, `control` and `storage`, borrowed exclusively and
+        // outliving the call.
+        let length = count(unsafe { libc::recvmsg(fd.as_raw_fd(), &raw mut header, flags) })?;
+        let filled: usize = header.msg_controllen as _;
+        let control = &control[..filled];
+        // SAFETY: the kernel has just made these descriptors for us, in this call's control data.
+        let adopt = |fd| unsafe { OwnedFd::from_raw_fd(fd) };
+        let mut fds: Vec<OwnedFd> = rights::parse(control).map(adopt).collect();
+        let received = received(length, header.msg_flags);
+        if received.control_truncated {
+            fds.clear();
+        }
+        // SAFETY: recvmsg has filled `storage` and the length.
+        let from = want
+            .from
+            .then(|| unsafe { SockAddr::new(storage, header.msg_namelen) });
+        Ok(Message {
+            received,
+            from,
+            fds,
+        })
+    }
+
+    fn send_batch(&self, fd: BorrowedFd<'_>, batch: &[Outgoing<'_>]) -> io::Result<usize> {
+        let batch = &batch[..batch.len().min(BATCH_MAX)];
+        let addresses: Vec<Option<SockAddr>> =
+            batch.iter().map(|one| one.to.map(SockAddr::from)).collect();
+        let parts: Vec<IoSlice<'_>> = batch.iter().map(|one| IoSlice::new(one.bytes)).collect();
+        let entry = |(part, to): (&IoSlice<'_>, &Option<SockAddr>)| {
+            let mut header = header(ptr::from_ref(part).cast_mut().cast(), 1);
+            if let Some(to) = to {
+                header.msg_name = to.as_ptr().cast_mut().cast();
+                header.msg_namelen = to.len();
+            }
+            entry(header)
+        };
+        let mut headers: Vec<_> = parts.iter().zip(&addresses).map(entry).collect();
+        let length = headers.len() as libc::c_uint;
+        let flags = libc::MSG_NOSIGNAL;
+        // SAFETY: `headers` describes `parts`, `addresses` and the bytes of `batch`, which outlive
+        // the call; sendmmsg writes only the lengths in `headers`.
+        count(unsafe {
+            libc::sendmmsg(fd.as_raw_fd(), headers.as_mut_ptr(), length, flags as _) as isize
+        })
+    }
+
+    fn receive_batch(&self, fd: BorrowedFd<'_>, batch: &mut [Incoming<'_>]) -> io::Result<usize> {
+        let length = batch.len().min(BATCH_MAX);
+        let batch = &mut batch[..length];
+        let zeroed = std::iter::repeat_with(SockAddrStorage::zeroed);
+        let mut addresses: Vec<_> = zeroed.take(length).collect();
+        let mut parts: Vec<_> = (batch.iter_mut())
+            .map(|one| IoSliceMut::new(one.buffer))
+            .collect();
+        let entry = |(part, from): (&mut IoSliceMut<'_>, &mut SockAddrStorage)| {
+            let mut header = header(ptr::from_mut(part).cast(), 1);
+            header.msg_namelen = from.size_of();
+            header.msg_name = ptr::from_mut(from).cast();
+            entry(header)
+        };
+        let mut headers: Vec<_> = parts.iter_mut().zip(&mut addresses).map(entry).collect();
+        let (list, length) = (headers.as_mut_ptr(), length as libc::c_uint);
+        // SAFETY: `headers` describes `parts` and `addresses`, borrowed exclusively and outliving
+        // the call; a null timeout is none.
+        let filled = count(unsafe {
+            libc::recvmmsg(fd.as_raw_fd(), list, length, 0, ptr::null_mut()) as isize
+        })?;
+        for ((one, entry), from) in batch.iter_mut().zip(&headers).zip(addresses).take(filled) {
+            one.received = received(entry.msg_len as usize, entry.msg_hdr.msg_flags);
+            // SAFETY: recvmmsg has filled this address and its length.
+            let from = unsafe { SockAddr::new(from, entry.msg_hdr.msg_namelen) };
+            one.from = from.as_socket();
+        }
+        Ok(filled)
+    }
+
+    fn sendfile(
+        &self,
+        fd: BorrowedFd<'_>,
+        file: BorrowedFd<'_>,
+        offset: u64,
+        length: usize,
+    ) -> io::Result<usize> {
+        let invalid = |_| io::Error::from_raw_os_error(libc::EINVAL);
+        let mut offset = i64::try_from(offset).map_err(invalid)?;
+        let (socket, file) = (fd.as_raw_fd(), file.as_raw_fd());
+        // SAFETY: `offset` outlives the call; both descriptors are borrowed, hence open.
+        count(unsafe { libc::sendfile64(socket, file, &raw mut offset, length) })
     }
 
     fn shutdown(&self, fd: BorrowedFd<'_>, how: Shutdown) -> io::Result<()> {

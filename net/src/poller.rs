@@ -30,10 +30,37 @@ impl Interest {
     pub const PRIORITY: Interest = Interest(libc::EPOLLPRI as u32);
 }
 
+impl Interest {
+    /// What an event must tell of to answer this interest: errors and hang-ups always do.
+    pub(crate) fn answers(self) -> Readiness {
+        let always = Readiness::ERROR | Readiness::WRITE_CLOSED;
+        Readiness::from_epoll(self.0) | always
+    }
+
+    /// What both ask for.
+    pub(crate) fn and(self, other: Interest) -> Interest {
+        Interest(self.0 & other.0)
+    }
+
+    /// Whether all that `other` asks for is asked for here.
+    #[must_use]
+    pub fn contains(self, other: Interest) -> bool {
+        self.and(other) == other
+    }
+
+    /// [`BitOr`], for constants.
+    pub(crate) const fn or(self, other: Interest) -> Interest {
+        Interest(self.0 | other.0)
+    }
+
+    /// Errors and hang-ups only.
+    pub(crate) const NONE: Interest = Interest(0);
+}
+
 impl BitOr for Interest {
     type Output = Interest;
     fn bitor(self, other: Interest) -> Interest {
-        Interest(self.0 | other.0)
+        self.or(other)
     }
 }
 
@@ -158,6 +185,17 @@ impl Poller {
         mode: Mode,
     ) -> io::Result<()> {
         self.control(Control::Add, fd.as_fd(), flags(interest, mode), token)
+    }
+
+    /// As [`Poller::register`] in [`Mode::Exclusive`], but edge-triggered.
+    pub(crate) fn register_shared(
+        &self,
+        fd: BorrowedFd<'_>,
+        token: Token,
+        interest: Interest,
+    ) -> io::Result<()> {
+        let flags = flags(interest, Mode::Exclusive) | libc::EPOLLET as u32;
+        self.control(Control::Add, fd, flags, token)
     }
 
     /// Changes what is watched for, and re-arms a [`Mode::Oneshot`] registration.

@@ -7,6 +7,7 @@
 use std::ops::{BitOr, BitOrAssign};
 use std::task::{Poll, Waker};
 
+use crate::poller::Interest;
 use crate::token::{GENERATION_MASK, Key};
 
 /// What an event said of a source.
@@ -93,6 +94,14 @@ impl Readiness {
         self.0 & Readiness::PRIORITY.0 != 0
     }
 
+    fn and(self, other: Readiness) -> Readiness {
+        Readiness(self.0 & other.0)
+    }
+
+    fn without(self, other: Readiness) -> Readiness {
+        Readiness(self.0 & !other.0)
+    }
+
     fn towards(self, direction: Direction) -> Readiness {
         Readiness(match direction {
             Direction::Read => self.0 & Readiness::READ,
@@ -123,6 +132,16 @@ pub enum Direction {
     Write,
 }
 
+impl From<Direction> for Interest {
+    /// All that may be of use in this direction.
+    fn from(direction: Direction) -> Interest {
+        match direction {
+            Direction::Read => Interest::READABLE | Interest::PRIORITY,
+            Direction::Write => Interest::WRITABLE,
+        }
+    }
+}
+
 /// One direction of one source.
 #[derive(Default)]
 struct Side {
@@ -131,11 +150,28 @@ struct Side {
     waiters: Vec<Waker>,
 }
 
+impl Side {
+    fn wait(&mut self, waker: &Waker) {
+        if !self.waiters.iter().any(|known| known.will_wake(waker)) {
+            self.waiters.push(waker.clone());
+        }
+    }
+}
+
 #[derive(Default)]
 struct Slot {
     generation: u32,
     live: bool,
     sides: [Side; 2],
+    /// What a source that reports on demand is asked for; `None` for all others.
+    armed: Option<Interest>,
+}
+
+impl Slot {
+    fn sides_mut(&mut self) -> impl Iterator<Item = (&mut Side, Direction)> {
+        let directions = [Direction::Read, Direction::Write];
+        self.sides.iter_mut().zip(directions)
+    }
 }
 
 /// All sources of one reactor, by slot and generation.
@@ -169,11 +205,8 @@ impl Table {
         });
         let slot = &mut self.slots[index as usize];
         slot.live = true;
-        for (side, direction) in slot
-            .sides
-            .iter_mut()
-            .zip([Direction::Read, Direction::Write])
-        {
+        slot.armed = None;
+        for (side, direction) in slot.sides_mut() {
             side.ready = ready.towards(direction);
         }
         Key {
@@ -199,13 +232,12 @@ impl Table {
         let Some(slot) = self.live(key) else {
             return false;
         };
-        for (side, direction) in slot
-            .sides
-            .iter_mut()
-            .zip([Direction::Read, Direction::Write])
-        {
+        // The event has disarmed it for all who wait: each asks anew.
+        let disarmed = slot.armed.is_some();
+        slot.armed = slot.armed.map(|_| Interest::NONE);
+        for (side, direction) in slot.sides_mut() {
             let news = readiness.towards(direction);
-            if news != Readiness::EMPTY {
+            if disarmed || news != Readiness::EMPTY {
                 side.ready |= news;
                 wake.append(&mut side.waiters);
             }
@@ -222,10 +254,55 @@ impl Table {
         if side.ready != Readiness::EMPTY {
             return Poll::Ready(side.ready);
         }
-        if !side.waiters.iter().any(|known| known.will_wake(waker)) {
-            side.waiters.push(waker.clone());
+        side.wait(waker);
+        Poll::Pending
+    }
+
+    /// What is known that answers `interest`, with what is closed; if nothing, `waker` waits for
+    /// the next event in its directions.
+    ///
+    /// # Panics
+    /// If `key` was removed: a source polls only itself.
+    pub fn poll_for(&mut self, key: Key, interest: Interest, waker: &Waker) -> Poll<Readiness> {
+        let asked = interest.answers();
+        let slot = self.slot(key);
+        let known = slot.sides[0].ready | slot.sides[1].ready;
+        if known.and(asked) != Readiness::EMPTY {
+            let closed = Readiness::READ_CLOSED | Readiness::WRITE_CLOSED;
+            return Poll::Ready(known.and(asked | closed));
+        }
+        for (side, direction) in slot.sides_mut() {
+            // Errors and hang-ups are news in both, so one is enough for who asks for one.
+            if interest.and(direction.into()) != Interest::NONE {
+                side.wait(waker);
+            }
         }
         Poll::Pending
+    }
+
+    /// Forgets `told` of both directions.
+    ///
+    /// # Panics
+    /// If `key` was removed: a source clears only itself.
+    pub fn forget(&mut self, key: Key, told: Readiness) {
+        for side in &mut self.slot(key).sides {
+            side.ready = side.ready.without(told);
+        }
+    }
+
+    /// From now on this source reports on demand: each event disarms it.
+    pub(crate) fn disarm(&mut self, key: Key) {
+        self.slot(key).armed = Some(Interest::NONE);
+    }
+
+    /// Asks for `interest` beside what is asked for already. All of it, if that is news.
+    pub(crate) fn arm(&mut self, key: Key, interest: Interest) -> Option<Interest> {
+        let armed = self.slot(key).armed.as_mut()?;
+        if armed.contains(interest) {
+            return None;
+        }
+        *armed = *armed | interest;
+        Some(*armed)
     }
 
     /// An operation answered `EAGAIN`: forget what was known of this direction.
@@ -266,7 +343,10 @@ impl Table {
     }
 
     fn side(&mut self, key: Key, direction: Direction) -> &mut Side {
-        let slot = self.live(key).expect("a source outlives its key");
-        &mut slot.sides[direction as usize]
+        &mut self.slot(key).sides[direction as usize]
+    }
+
+    fn slot(&mut self, key: Key) -> &mut Slot {
+        self.live(key).expect("a source outlives its key")
     }
 }

@@ -13,10 +13,23 @@ use crate::reactor::Handle;
 use crate::readiness::{Direction, Readiness};
 use crate::token::Key;
 
-/// A descriptor owned by the caller and watched, edge-triggered, by a reactor.
+/// A descriptor owned by the caller and watched by a reactor: a pipe, a terminal, an inotify or
+/// netlink descriptor, anything that epoll(7) can watch.
 ///
-/// It is added to the epoll set when an operation first has to wait, not before: a short
+/// Sockets are added to the epoll set when an operation first has to wait, not before: a short
 /// connection whose request is already there costs no epoll_ctl at all.
+///
+/// How it reports is its [`Mode`]:
+///
+/// | Mode | [`ready`](Source::ready) answers | and then |
+/// |---|---|---|
+/// | Edge | what has arisen since [`clear`](Source::clear) or an operation's `EAGAIN` | the same, until one of these |
+/// | Level | as long as the condition holds, asked of the kernel each time | asks again |
+/// | Oneshot | one event | waits until [`rearm`](Source::rearm) |
+/// | Exclusive | as Edge, and not in all of the loops that watch it | as Edge |
+///
+/// A level source does not spin the loop: it is armed only while somebody waits for it, at the
+/// price of one epoll_ctl(2) for each wait. Edge costs none after the first.
 ///
 /// ```
 /// use ambidex_net::{Reactor, Source};
@@ -34,16 +47,55 @@ pub struct Source {
     /// `None` only during drop.
     fd: Option<OwnedFd>,
     registered: Cell<bool>,
+    interest: Cell<Interest>,
+    mode: Mode,
 }
 
+/// What sockets wait for. PRIORITY: a read stops short at urgent data, and more may follow; tcp(7).
+const ALL: Interest = Interest::READABLE
+    .or(Interest::WRITABLE)
+    .or(Interest::PRIORITY);
+
 impl Source {
-    /// Takes `fd`, which must be non-blocking, and adds it to the epoll set at once.
+    /// Takes `fd`, which must be non-blocking, and adds it to the epoll set at once,
+    /// edge-triggered, for everything.
     ///
     /// # Errors
     /// `EPERM` if it cannot be watched (a regular file or directory), `EEXIST` if this reactor
     /// watches it already, `ENOSPC` at the user's limit of watches; epoll_ctl(2).
     pub fn new(handle: &Handle, fd: OwnedFd) -> io::Result<Source> {
-        let source = Source::lazy(handle, fd, Readiness::EMPTY);
+        Source::with(handle, fd, ALL, Mode::Edge)
+    }
+
+    /// Takes `fd`, which should be non-blocking, and watches it for `interest` in `mode`.
+    ///
+    /// # Errors
+    /// `EPERM` if it cannot be watched (a regular file or directory), `EEXIST` if this reactor
+    /// watches it already, `ENOSPC` at the user's limit of watches; epoll_ctl(2). `EINVAL` for
+    /// [`Mode::Exclusive`] with [`Interest::PRIORITY`], which the kernel does not report so.
+    ///
+    /// # Minimum kernel
+    /// Linux 4.5 for [`Mode::Exclusive`].
+    ///
+    /// ```
+    /// use ambidex_net::{Interest, Mode, Reactor, Source};
+    /// let reactor = Reactor::new()?;
+    /// let (reader, _writer) = std::io::pipe()?;
+    /// let source = Source::with(&reactor.handle(), reader, Interest::READABLE, Mode::Level)?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn with(
+        handle: &Handle,
+        fd: impl Into<OwnedFd>,
+        interest: Interest,
+        mode: Mode,
+    ) -> io::Result<Source> {
+        if mode == Mode::Exclusive && interest.contains(Interest::PRIORITY) {
+            return Err(io::Error::from_raw_os_error(libc::EINVAL));
+        }
+        let mut source = Source::lazy(handle, fd.into(), Readiness::EMPTY);
+        source.interest = Cell::new(interest);
+        source.mode = mode;
         source.register()?;
         Ok(source)
     }
@@ -55,25 +107,143 @@ impl Source {
             key: handle.inner.table.borrow_mut().insert(ready),
             fd: Some(fd),
             registered: Cell::new(false),
+            interest: Cell::new(ALL),
+            mode: Mode::Edge,
         }
     }
 
     fn register(&self) -> io::Result<()> {
-        // PRIORITY: a read stops short at urgent data, and more may follow; tcp(7).
-        let interest = Interest::READABLE | Interest::WRITABLE | Interest::PRIORITY;
+        let (fd, token) = (self.as_fd(), self.key.into());
+        let interest = self.interest.get();
+        let poller = &self.handle.inner.poller;
         // Registering reports what is ready already, so nothing slips in between.
-        self.handle
-            .inner
-            .poller
-            .register(self.as_fd(), self.key.into(), interest, Mode::Edge)?;
+        match self.mode {
+            Mode::Edge | Mode::Oneshot => poller.register(fd, token, interest, self.mode)?,
+            Mode::Exclusive => poller.register_shared(fd, token, interest)?,
+            Mode::Level => {
+                self.handle.inner.table.borrow_mut().disarm(self.key);
+                poller.register(fd, token, Interest::NONE, Mode::Oneshot)?;
+            }
+        }
         self.registered.set(true);
+        Ok(())
+    }
+
+    /// Somebody waits for `interest`: has the kernel report it.
+    fn listen(&self, interest: Interest) -> io::Result<()> {
+        if !self.registered.get() {
+            return self.register();
+        }
+        if self.mode != Mode::Level {
+            return Ok(());
+        }
+        let armed = self.handle.inner.table.borrow_mut().arm(self.key, interest);
+        let Some(interest) = armed else { return Ok(()) };
+        // Arming reports what is ready already: hence level.
+        let armed = self.modify(interest);
+        if armed.is_err() {
+            self.handle.inner.table.borrow_mut().disarm(self.key);
+        }
+        armed
+    }
+
+    fn modify(&self, interest: Interest) -> io::Result<()> {
+        let token = self.key.into();
+        let poller = &self.handle.inner.poller;
+        poller.modify(self.as_fd(), token, interest, Mode::Oneshot)
+    }
+
+    /// Waits until something of `interest` is ready, or an error or a hang-up has come, and tells
+    /// what is known of it: a peer that has shut down its side is
+    /// [`is_read_closed`](Readiness::is_read_closed), one that has hung up is
+    /// [`is_write_closed`](Readiness::is_write_closed) too, and an error is
+    /// [`is_error`](Readiness::is_error).
+    ///
+    /// # Errors
+    /// `EINVAL` if `interest` goes beyond what the source watches for: it would never come. Those
+    /// of epoll_ctl(2).
+    ///
+    /// # Cancel safety
+    /// Safe, but that the event of a [`Mode::Oneshot`] source is told to one who waits only.
+    ///
+    /// ```
+    /// # let mut reactor = ambidex_net::Reactor::new()?;
+    /// # let handle = reactor.handle();
+    /// use ambidex_net::{Interest, Mode, Source};
+    /// use std::io::Write;
+    /// use std::task::{Context, Poll, Waker};
+    ///
+    /// let (reader, mut writer) = std::io::pipe()?;
+    /// let source = Source::with(&handle, reader, Interest::READABLE, Mode::Level)?;
+    /// let mut ready = Box::pin(source.ready(Interest::READABLE));
+    /// let mut cx = Context::from_waker(Waker::noop());
+    /// assert!(ready.as_mut().poll(&mut cx).is_pending());
+    /// writer.write_all(b"x")?;
+    /// reactor.turn(None)?;
+    /// assert!(matches!(ready.as_mut().poll(&mut cx), Poll::Ready(Ok(_))));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub async fn ready(&self, interest: Interest) -> io::Result<Readiness> {
+        if self.mode == Mode::Level {
+            // What an earlier event told may hold no more.
+            self.clear(interest);
+        }
+        poll_fn(|cx| self.poll_interest(cx, interest)).await
+    }
+
+    /// The poll of [`Source::ready`], but that a level source may tell what it knew before.
+    ///
+    /// # Errors
+    /// Those of [`Source::ready`].
+    pub fn poll_interest(
+        &self,
+        cx: &mut Context<'_>,
+        interest: Interest,
+    ) -> Poll<io::Result<Readiness>> {
+        if !self.interest.get().contains(interest) {
+            return Poll::Ready(Err(io::Error::from_raw_os_error(libc::EINVAL)));
+        }
+        let known = {
+            let mut table = self.handle.inner.table.borrow_mut();
+            let known = table.poll_for(self.key, interest, cx.waker());
+            if let (Poll::Ready(told), Mode::Level | Mode::Oneshot) = (known, self.mode) {
+                table.forget(self.key, told);
+            }
+            known
+        };
+        if known.is_pending() {
+            self.listen(interest)?;
+        }
+        known.map(Ok)
+    }
+
+    /// Forgets what is known of `interest`, after an operation of the caller's own has answered
+    /// `EAGAIN`. Of an edge-triggered source nothing but a new edge tells of it again.
+    pub fn clear(&self, interest: Interest) {
+        let mut table = self.handle.inner.table.borrow_mut();
+        table.forget(self.key, interest.answers());
+    }
+
+    /// Has a [`Mode::Oneshot`] source report once more, for `interest` from now on. What is ready
+    /// already is reported.
+    ///
+    /// # Errors
+    /// `EINVAL` in another mode; epoll_ctl(2).
+    pub fn rearm(&self, interest: Interest) -> io::Result<()> {
+        if self.mode != Mode::Oneshot {
+            return Err(io::Error::from_raw_os_error(libc::EINVAL));
+        }
+        self.clear(ALL);
+        self.modify(interest)?;
+        self.interest.set(interest);
         Ok(())
     }
 
     /// Waits until `direction` may be ready. A hint: the operation may still answer `EAGAIN`.
     ///
     /// # Errors
-    /// Those of the first registration, as in [`Source::new`].
+    /// Those of the first registration, as in [`Source::new`]; `EINVAL` if the source does not
+    /// watch for this direction.
     ///
     /// # Cancel safety
     /// Safe: nothing is consumed.
@@ -86,8 +256,12 @@ impl Source {
             let mut table = self.handle.inner.table.borrow_mut();
             table.poll(self.key, direction, cx.waker())
         };
-        if known.is_pending() && !self.registered.get() {
-            self.register()?;
+        if known.is_pending() {
+            let interest = self.interest.get().and(direction.into());
+            if interest == Interest::NONE {
+                return Poll::Ready(Err(io::Error::from_raw_os_error(libc::EINVAL)));
+            }
+            self.listen(interest)?;
         }
         known.map(Ok)
     }

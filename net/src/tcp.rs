@@ -1,19 +1,15 @@
-//! TCP listeners and streams.
+//! TCP: listeners and streams.
 
 use std::future::poll_fn;
-use std::io::{self, IoSlice};
-use std::net::{Shutdown, SocketAddr};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::task::{Context, Poll};
+use std::io;
+use std::net::SocketAddr;
 
-use socket2::SockRef;
-
+use crate::listener::Listener;
+use crate::poller::{Interest, Mode};
 use crate::reactor::Handle;
 use crate::readiness::{Direction, Readiness};
+use crate::socket::{Socket, Tcp};
 use crate::source::Source;
-
-/// Connections in a row that may have died before others have a turn.
-const ACCEPT_FAILURES_MAX: usize = 64;
 
 /// How a listening socket is made.
 ///
@@ -44,21 +40,25 @@ impl Default for ListenOptions {
 }
 
 /// A TCP socket that listens.
-///
-/// ```
-/// use ambidex_net::{Reactor, TcpListener};
-/// let reactor = Reactor::new()?;
-/// let listener = TcpListener::bind(&reactor.handle(), "127.0.0.1:0".parse().unwrap())?;
-/// assert_ne!(listener.local_addr()?.port(), 0);
-/// # Ok::<(), std::io::Error>(())
-/// ```
-#[derive(Debug)]
-pub struct TcpListener {
-    source: Source,
-    handle: Handle,
-}
+pub type TcpListener = Listener<Tcp>;
 
-impl TcpListener {
+/// A TCP connection.
+///
+/// To have its halves in two tasks, share it: each method takes `&self`, and
+/// [`shutdown`](Socket::shutdown) ends one direction.
+///
+/// ```no_run
+/// # async fn example(handle: ambidex_net::Handle) -> std::io::Result<()> {
+/// use ambidex_net::TcpStream;
+/// let stream = TcpStream::connect(&handle, "127.0.0.1:7".parse().unwrap()).await?;
+/// stream.write_all(b"hello").await?;
+/// let mut buffer = [0; 16];
+/// let length = stream.read(&mut buffer).await?;
+/// # Ok(()) }
+/// ```
+pub type TcpStream = Socket<Tcp>;
+
+impl Listener<Tcp> {
     /// Listens on `address` with the default [`ListenOptions`]; port 0 asks for a free one.
     ///
     /// # Errors
@@ -89,118 +89,27 @@ impl TcpListener {
         Ok(TcpListener::from_fd(handle, listener.into()))
     }
 
-    fn from_fd(handle: &Handle, fd: OwnedFd) -> TcpListener {
-        TcpListener {
-            source: Source::lazy(handle, fd, Readiness::READABLE),
-            handle: handle.clone(),
-        }
-    }
-
-    /// Waits for the next connection.
+    /// As [`TcpListener::from_std`], for a listening socket that several loops have, each a
+    /// `try_clone` of it: a connection wakes one that sleeps, or few, instead of all
+    /// ([`Mode::Exclusive`]).
     ///
-    /// A connection that died in the queue (`ECONNABORTED` and the network errors that accept(2)
-    /// says to treat like it) is passed over.
+    /// Keep accepting: who was woken is the one who was told. Sockets of their own
+    /// ([`ListenOptions::reuse_port`]) spread connections more evenly.
     ///
     /// # Errors
-    /// `EMFILE`, `ENFILE`, `ENOBUFS`, `ENOMEM`: out of descriptors or memory. The connection stays
-    /// in the queue and the next call answers the same at once, so wait before it: the engine's
-    /// `accept` does.
+    /// Those of fcntl(2) and epoll_ctl(2).
     ///
-    /// # Cancel safety
-    /// Safe: a connection is taken only by the poll that returns it.
-    pub async fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
-        poll_fn(|cx| self.poll_accept(cx)).await
-    }
-
-    /// The poll of [`TcpListener::accept`].
-    ///
-    /// # Errors
-    /// Those of [`TcpListener::accept`].
-    pub fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<(TcpStream, SocketAddr)>> {
-        let mut failures = 0;
-        let accepted = self.source.poll_io(cx, Direction::Read, |kernel, fd| {
-            loop {
-                match kernel.accept(fd) {
-                    Err(error) if died_in_queue(&error) && failures < ACCEPT_FAILURES_MAX => {
-                        failures += 1;
-                    }
-                    result => return result,
-                }
-            }
-        });
-        if matches!(&accepted, Poll::Ready(Err(error)) if died_in_queue(error)) {
-            // Others have a turn, then it goes on.
-            cx.waker().wake_by_ref();
-            return Poll::Pending;
-        }
-        accepted.map_ok(|(fd, peer)| (TcpStream::connected(&self.handle, fd), peer))
-    }
-
-    /// The address it listens on.
-    ///
-    /// # Errors
-    /// Those of getsockname(2).
-    pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        socket_address(SockRef::from(&self.source).local_addr()?)
+    /// # Minimum kernel
+    /// Linux 4.5.
+    pub fn shared(handle: &Handle, listener: std::net::TcpListener) -> io::Result<TcpListener> {
+        listener.set_nonblocking(true)?;
+        let source = Source::with(handle, listener, Interest::READABLE, Mode::Exclusive)?;
+        Ok(Listener::from_source(handle, source))
     }
 }
 
-impl AsFd for TcpListener {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.source.as_fd()
-    }
-}
-
-/// Errors of the connection rather than of the listener; accept(2), "Error handling".
-fn died_in_queue(error: &io::Error) -> bool {
-    matches!(
-        error.raw_os_error(),
-        Some(
-            libc::ECONNABORTED
-                | libc::EPROTO
-                | libc::EPERM
-                | libc::ENETDOWN
-                | libc::ENOPROTOOPT
-                | libc::EHOSTDOWN
-                | libc::ENONET
-                | libc::EHOSTUNREACH
-                | libc::ENETUNREACH
-        )
-    )
-}
-
-fn socket_address(address: socket2::SockAddr) -> io::Result<SocketAddr> {
-    let unknown = || io::Error::from_raw_os_error(libc::EAFNOSUPPORT);
-    address.as_socket().ok_or_else(unknown)
-}
-
-/// A TCP connection. Reads and writes borrow the caller's buffer for one system call only.
-///
-/// Any number of tasks may wait on one stream; those waiting for one direction are woken together.
-///
-/// ```no_run
-/// # async fn example(handle: ambidex_net::Handle) -> std::io::Result<()> {
-/// use ambidex_net::TcpStream;
-/// let stream = TcpStream::connect(&handle, "127.0.0.1:7".parse().unwrap()).await?;
-/// stream.write_all(b"hello").await?;
-/// let mut buffer = [0; 16];
-/// let length = stream.read(&mut buffer).await?;
-/// # Ok(()) }
-/// ```
-#[derive(Debug)]
-pub struct TcpStream {
-    source: Source,
-}
-
-impl TcpStream {
-    fn connected(handle: &Handle, fd: OwnedFd) -> TcpStream {
-        let ready = Readiness::READABLE | Readiness::WRITABLE;
-        TcpStream {
-            source: Source::lazy(handle, fd, ready),
-        }
-    }
-
-    /// Connects to `address`.
+impl Socket<Tcp> {
+    /// Connects to `address`. To wait no longer than so long, see the engine's `connect`.
     ///
     /// # Errors
     /// `ECONNREFUSED`, `ETIMEDOUT`, `ENETUNREACH`, `EMFILE`...; connect(2).
@@ -209,11 +118,9 @@ impl TcpStream {
     /// Dropping it abandons the attempt and closes the socket.
     pub async fn connect(handle: &Handle, address: SocketAddr) -> io::Result<TcpStream> {
         let fd = handle.inner.kernel.connect(address)?;
-        let stream = TcpStream {
-            source: Source::lazy(handle, fd, Readiness::EMPTY),
-        };
+        let stream = Socket::from_source(Source::lazy(handle, fd, Readiness::EMPTY));
         poll_fn(|cx| stream.source.poll_ready(cx, Direction::Write)).await?;
-        match stream.source.kernel().take_error(stream.as_fd())? {
+        match stream.take_error()? {
             Some(error) => Err(error),
             None => Ok(stream),
         }
@@ -225,139 +132,7 @@ impl TcpStream {
     /// Those of fcntl(2).
     pub fn from_std(handle: &Handle, stream: std::net::TcpStream) -> io::Result<TcpStream> {
         stream.set_nonblocking(true)?;
-        Ok(TcpStream::connected(handle, stream.into()))
-    }
-
-    /// Reads up to `buffer.len()` bytes; 0 is the end of the stream (or an empty buffer).
-    ///
-    /// # Errors
-    /// `ECONNRESET`, `ETIMEDOUT`...; recv(2).
-    ///
-    /// # Cancel safety
-    /// Safe: bytes are taken only by the poll that returns them.
-    pub async fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        poll_fn(|cx| self.poll_read(cx, buffer)).await
-    }
-
-    /// The poll of [`TcpStream::read`].
-    ///
-    /// # Errors
-    /// Those of [`TcpStream::read`].
-    pub fn poll_read(&self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
-        let asked = buffer.len();
-        let read = self
-            .source
-            .poll_io(cx, Direction::Read, |kernel, fd| kernel.receive(fd, buffer));
-        self.note(Direction::Read, asked, read)
-    }
-
-    /// Reads up to `buffer.len()` bytes now, or answers `None` if that would wait.
-    ///
-    /// # Errors
-    /// Those of [`TcpStream::read`].
-    pub fn try_read(&self, buffer: &mut [u8]) -> Option<io::Result<usize>> {
-        let asked = buffer.len();
-        let read = self
-            .source
-            .attempt(Direction::Read, |kernel, fd| kernel.receive(fd, buffer))?;
-        if matches!(&read, Ok(read) if *read > 0 && *read < asked) {
-            self.source.clear_short(Direction::Read);
-        }
-        Some(read)
-    }
-
-    /// Writes up to `buffer.len()` bytes and tells how many.
-    ///
-    /// # Errors
-    /// `EPIPE`, `ECONNRESET`...; send(2). No SIGPIPE is raised.
-    ///
-    /// # Cancel safety
-    /// Safe: bytes are sent only by the poll that returns.
-    pub async fn write(&self, buffer: &[u8]) -> io::Result<usize> {
-        poll_fn(|cx| {
-            let sent = self
-                .source
-                .poll_io(cx, Direction::Write, |kernel, fd| kernel.send(fd, buffer));
-            self.note(Direction::Write, buffer.len(), sent)
-        })
-        .await
-    }
-
-    /// Writes from `buffers` in order, as many bytes as fit, and tells how many.
-    ///
-    /// # Errors
-    /// Those of [`TcpStream::write`].
-    ///
-    /// # Cancel safety
-    /// Safe, as [`TcpStream::write`].
-    pub async fn write_vectored(&self, buffers: &[IoSlice<'_>]) -> io::Result<usize> {
-        let asked = total(buffers);
-        poll_fn(|cx| {
-            let sent = self.source.poll_io(cx, Direction::Write, |kernel, fd| {
-                kernel.send_vectored(fd, buffers)
-            });
-            self.note(Direction::Write, asked, sent)
-        })
-        .await
-    }
-
-    /// Writes from `buffers` now, or answers `None` if that would wait.
-    ///
-    /// # Errors
-    /// Those of [`TcpStream::write`].
-    pub fn try_write_vectored(&self, buffers: &[IoSlice<'_>]) -> Option<io::Result<usize>> {
-        let sent = self.source.attempt(Direction::Write, |kernel, fd| {
-            kernel.send_vectored(fd, buffers)
-        })?;
-        if matches!(&sent, Ok(sent) if *sent < total(buffers)) {
-            self.source.clear_short(Direction::Write);
-        }
-        Some(sent)
-    }
-
-    /// Writes all of `buffer`.
-    ///
-    /// # Errors
-    /// Those of [`TcpStream::write`]; an unknown part of the buffer has been sent then.
-    ///
-    /// # Cancel safety
-    /// Not safe: dropping it loses count of what has been sent.
-    pub async fn write_all(&self, mut buffer: &[u8]) -> io::Result<()> {
-        while !buffer.is_empty() {
-            let sent = self.write(buffer).await?;
-            buffer = &buffer[sent..];
-        }
-        Ok(())
-    }
-
-    /// Waits until a read may not wait.
-    ///
-    /// # Errors
-    /// Those of the first registration; epoll_ctl(2).
-    ///
-    /// # Cancel safety
-    /// Safe.
-    pub async fn readable(&self) -> io::Result<Readiness> {
-        poll_fn(|cx| self.source.poll_ready(cx, Direction::Read)).await
-    }
-
-    /// Waits until a write may not wait.
-    ///
-    /// # Errors
-    /// Those of the first registration; epoll_ctl(2).
-    ///
-    /// # Cancel safety
-    /// Safe.
-    pub async fn writable(&self) -> io::Result<Readiness> {
-        poll_fn(|cx| self.source.poll_ready(cx, Direction::Write)).await
-    }
-
-    /// Shuts down one or both directions; the peer reads the end of the stream.
-    ///
-    /// # Errors
-    /// `ENOTCONN`; shutdown(2).
-    pub fn shutdown(&self, how: Shutdown) -> io::Result<()> {
-        self.source.kernel().shutdown(self.as_fd(), how)
+        Ok(Socket::from_fd(handle, stream.into()))
     }
 
     /// Sends small writes at once instead of gathering them (`TCP_NODELAY`, tcp(7)).
@@ -365,46 +140,6 @@ impl TcpStream {
     /// # Errors
     /// Those of setsockopt(2).
     pub fn set_nodelay(&self, nodelay: bool) -> io::Result<()> {
-        SockRef::from(&self.source).set_tcp_nodelay(nodelay)
+        self.options().set_tcp_nodelay(nodelay)
     }
-
-    /// The peer's address.
-    ///
-    /// # Errors
-    /// `ENOTCONN`; getpeername(2).
-    pub fn peer_addr(&self) -> io::Result<SocketAddr> {
-        socket_address(SockRef::from(&self.source).peer_addr()?)
-    }
-
-    /// The address of this end.
-    ///
-    /// # Errors
-    /// Those of getsockname(2).
-    pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        socket_address(SockRef::from(&self.source).local_addr()?)
-    }
-
-    fn note(
-        &self,
-        direction: Direction,
-        asked: usize,
-        moved: Poll<io::Result<usize>>,
-    ) -> Poll<io::Result<usize>> {
-        if matches!(&moved, Poll::Ready(Ok(moved)) if *moved > 0 && *moved < asked) {
-            self.source.clear_short(direction);
-        }
-        moved
-    }
-}
-
-impl AsFd for TcpStream {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.source.as_fd()
-    }
-}
-
-/// Bytes that one sendmsg(2) can move: those of the first `IOV_MAX` buffers.
-fn total(buffers: &[IoSlice<'_>]) -> usize {
-    let taken = buffers.iter().take(libc::UIO_MAXIOV as usize);
-    taken.map(|buffer| buffer.len()).sum()
 }

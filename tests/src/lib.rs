@@ -2,6 +2,7 @@
 //! fault rigs.
 
 pub mod client;
+pub mod loops;
 pub mod rig;
 pub mod server;
 pub mod sim;

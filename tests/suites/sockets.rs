@@ -5,7 +5,7 @@
 mod epoll;
 
 use std::io::{self, ErrorKind, IoSlice};
-use std::net::{Ipv4Addr, Shutdown, SocketAddr};
+use std::net::Shutdown;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -14,36 +14,13 @@ use std::time::Duration;
 
 use ambidex::net::{Reactor, TcpListener, TcpStream};
 use ambidex::{Engine, Handle};
+use ambidex_tests::loops::{ANY_PORT, pair, pattern, run, run_on};
 use ambidex_tests::sim::net::FakeNet;
-use ambidex_tests::sim::{Bell, HANG, poll_once};
+use ambidex_tests::sim::{Bell, poll_once};
 use rustix::net::{SendFlags, sockopt};
 
 /// What is possible at once has stalled if it has not happened by then.
 const STALL: Duration = Duration::from_secs(10);
-
-const ANY_PORT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
-
-fn run<T>(main: impl AsyncFnOnce(Handle) -> T) -> T {
-    let mut engine = Engine::new().expect("an engine");
-    run_on(&mut engine, main)
-}
-
-/// Runs `main`, but not for ever.
-fn run_on<T>(engine: &mut Engine, main: impl AsyncFnOnce(Handle) -> T) -> T {
-    let done = engine.run(async |io| {
-        let limit = io.clone();
-        limit.timeout(HANG, main(io)).await
-    });
-    done.expect("the loop").expect("it hangs")
-}
-
-/// Both ends of a connection.
-async fn pair(io: &Handle) -> (TcpStream, TcpStream) {
-    let listener = TcpListener::bind(io.net(), ANY_PORT).expect("bind");
-    let client = TcpStream::connect(io.net(), listener.local_addr().expect("bound")).await;
-    let (server, _) = io.accept(&listener).await.expect("accept");
-    (client.expect("connect"), server)
-}
 
 /// Both ends of a connection, the first on `reactor`, and a word about readiness to begin with: nothing.
 fn quiet(reactor: &Reactor) -> (TcpStream, std::net::TcpStream) {
@@ -55,10 +32,6 @@ fn quiet(reactor: &Reactor) -> (TcpStream, std::net::TcpStream) {
         TcpStream::from_std(&reactor.handle(), server).expect("fcntl"),
         client,
     )
-}
-
-fn pattern(length: usize) -> Vec<u8> {
-    (0..length).map(|at| (at % 251) as u8).collect()
 }
 
 async fn read_all(stream: &TcpStream) -> io::Result<Vec<u8>> {

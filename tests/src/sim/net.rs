@@ -2,7 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
-use std::io::{self, IoSlice};
+use std::io::{self, IoSlice, IoSliceMut};
 use std::net::{Shutdown, SocketAddr};
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::Path;
@@ -10,8 +10,10 @@ use std::process::ExitStatus;
 use std::time::Duration;
 
 use ambidex::net::event::{Expiry, TimerClock};
-use ambidex::net::kernel::Control;
-use ambidex::net::{Kernel, Linux, ListenOptions, Token};
+use ambidex::net::kernel::{Control, Message, Want};
+use ambidex::net::socket2::{Domain, SockAddr, Type};
+use ambidex::net::udp::{Incoming, Outgoing};
+use ambidex::net::{Credentials, Kernel, Linux, ListenOptions, Token};
 
 /// Passes every call on to the kernel this process runs on, but for what the test has scripted.
 #[derive(Default)]
@@ -142,7 +144,7 @@ impl Kernel for FakeNet {
         self.linux.take_error(fd)
     }
 
-    fn accept(&self, listener: BorrowedFd<'_>) -> io::Result<(OwnedFd, SocketAddr)> {
+    fn accept(&self, listener: BorrowedFd<'_>) -> io::Result<(OwnedFd, SockAddr)> {
         next(&self.accepts)?;
         self.linux.accept(listener)
     }
@@ -157,9 +159,70 @@ impl Kernel for FakeNet {
         self.linux.send(fd, buffer)
     }
 
-    fn send_vectored(&self, fd: BorrowedFd<'_>, buffers: &[IoSlice<'_>]) -> io::Result<usize> {
+    fn send_message(
+        &self,
+        fd: BorrowedFd<'_>,
+        buffers: &[IoSlice<'_>],
+        to: Option<&SockAddr>,
+        fds: &[BorrowedFd<'_>],
+    ) -> io::Result<usize> {
         self.transfer()?;
-        self.linux.send_vectored(fd, buffers)
+        self.linux.send_message(fd, buffers, to, fds)
+    }
+
+    fn receive_message(
+        &self,
+        fd: BorrowedFd<'_>,
+        buffers: &mut [IoSliceMut<'_>],
+        want: Want,
+    ) -> io::Result<Message> {
+        self.transfer()?;
+        self.linux.receive_message(fd, buffers, want)
+    }
+
+    fn send_batch(&self, fd: BorrowedFd<'_>, batch: &[Outgoing<'_>]) -> io::Result<usize> {
+        self.transfer()?;
+        self.linux.send_batch(fd, batch)
+    }
+
+    fn receive_batch(&self, fd: BorrowedFd<'_>, batch: &mut [Incoming<'_>]) -> io::Result<usize> {
+        self.transfer()?;
+        self.linux.receive_batch(fd, batch)
+    }
+
+    fn sendfile(
+        &self,
+        fd: BorrowedFd<'_>,
+        file: BorrowedFd<'_>,
+        offset: u64,
+        length: usize,
+    ) -> io::Result<usize> {
+        self.transfer()?;
+        self.linux.sendfile(fd, file, offset, length)
+    }
+
+    fn socket(&self, domain: Domain, kind: Type) -> io::Result<OwnedFd> {
+        self.linux.socket(domain, kind)
+    }
+
+    fn socket_pair(&self, kind: Type) -> io::Result<(OwnedFd, OwnedFd)> {
+        self.linux.socket_pair(kind)
+    }
+
+    fn bind(&self, fd: BorrowedFd<'_>, address: &SockAddr) -> io::Result<()> {
+        self.linux.bind(fd, address)
+    }
+
+    fn listen_on(&self, fd: BorrowedFd<'_>, backlog: i32) -> io::Result<()> {
+        self.linux.listen_on(fd, backlog)
+    }
+
+    fn connect_to(&self, fd: BorrowedFd<'_>, address: &SockAddr) -> io::Result<()> {
+        self.linux.connect_to(fd, address)
+    }
+
+    fn peer_credentials(&self, fd: BorrowedFd<'_>) -> io::Result<Credentials> {
+        self.linux.peer_credentials(fd)
     }
 
     fn shutdown(&self, fd: BorrowedFd<'_>, how: Shutdown) -> io::Result<()> {

@@ -1,0 +1,69 @@
+//! Engines that do not hang, and sockets to try on them.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::rc::Rc;
+
+use ambidex::net::{TcpListener, TcpStream};
+use ambidex::{Engine, Handle};
+
+use crate::sim::HANG;
+use crate::sim::net::FakeNet;
+
+/// Loopback, and whatever port is free.
+pub const ANY_PORT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+
+/// Runs `main` on a new engine, but not for ever.
+///
+/// # Panics
+/// If it hangs.
+pub fn run<T>(main: impl AsyncFnOnce(Handle) -> T) -> T {
+    let mut engine = Engine::new().expect("an engine");
+    run_on(&mut engine, main)
+}
+
+/// Runs `main` on `engine`, but not for ever.
+///
+/// # Panics
+/// If it hangs.
+pub fn run_on<T>(engine: &mut Engine, main: impl AsyncFnOnce(Handle) -> T) -> T {
+    let done = engine.run(async |io| {
+        let limit = io.clone();
+        limit.timeout(HANG, main(io)).await
+    });
+    done.expect("the loop").expect("it hangs")
+}
+
+/// An engine on a kernel that a test can put answers into.
+///
+/// # Panics
+/// If it cannot be had.
+#[must_use]
+pub fn faked() -> (Engine, Rc<FakeNet>) {
+    let net = Rc::new(FakeNet::default());
+    let engine = Engine::builder().net_kernel(net.clone()).build();
+    (engine.expect("an engine"), net)
+}
+
+/// Both ends of a connection.
+///
+/// # Panics
+/// If it cannot be made.
+pub async fn pair(io: &Handle) -> (TcpStream, TcpStream) {
+    let listener = TcpListener::bind(io.net(), ANY_PORT).expect("bind");
+    let client = TcpStream::connect(io.net(), listener.local_addr().expect("bound")).await;
+    let (server, _) = io.accept(&listener).await.expect("accept");
+    (client.expect("connect"), server)
+}
+
+/// Bytes that tell where they stand.
+#[must_use]
+pub fn pattern(length: usize) -> Vec<u8> {
+    (0..length).map(|at| (at % 251) as u8).collect()
+}
+
+/// The errno of a failure.
+#[must_use]
+pub fn errno<T>(result: &io::Result<T>) -> Option<i32> {
+    result.as_ref().err().and_then(io::Error::raw_os_error)
+}
