@@ -6,7 +6,8 @@
 //! * a completion queue: next, until dry;
 //! * a doorbell: a descriptor that becomes readable when there is something to enter for, but only
 //!   while it is armed;
-//! * two calls that never wait for a device: reading what is cached, and cached metadata.
+//! * calls on the calling thread that wait for no device: reading what is cached, cached metadata,
+//!   and whatever a memory filesystem answers at once.
 //!
 //! The rules that the rest of the crate builds on:
 //!
@@ -76,6 +77,89 @@ pub enum Call {
     Close {
         /// The descriptor, owned by this call.
         fd: RawFd,
+    },
+    /// pwritev2(2) of one buffer.
+    Write {
+        /// The file.
+        fd: RawFd,
+        /// Where from.
+        buffer: *const u8,
+        /// How many bytes at most.
+        length: u32,
+        /// To where, in bytes.
+        offset: u64,
+        /// `RWF_*` flags.
+        flags: i32,
+    },
+    /// preadv2(2) or pwritev2(2) of several buffers.
+    Vectored {
+        /// The file.
+        fd: RawFd,
+        /// The buffers, in order.
+        buffers: *const libc::iovec,
+        /// How many there are, at most `UIO_MAXIOV`.
+        count: u32,
+        /// From or to where, in bytes.
+        offset: u64,
+        /// Which of the two.
+        way: Way,
+    },
+    /// A call about an open file that points to no memory.
+    Change {
+        /// The file.
+        fd: RawFd,
+        /// Which call.
+        change: Change,
+    },
+}
+
+/// Which way bytes go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// From the file to memory.
+    Read,
+    /// From memory to the file.
+    Write,
+}
+
+/// What is done to an open file as a whole, or to a range of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// fsync(2).
+    Sync,
+    /// fdatasync(2).
+    SyncData,
+    /// sync_file_range(2).
+    SyncRange {
+        /// The first byte.
+        offset: u64,
+        /// How many bytes; 0 is all that follow.
+        length: u64,
+        /// `SYNC_FILE_RANGE_*`.
+        flags: u32,
+    },
+    /// fallocate(2).
+    Allocate {
+        /// `FALLOC_FL_*`.
+        mode: i32,
+        /// The first byte.
+        offset: u64,
+        /// How many bytes.
+        length: u64,
+    },
+    /// ftruncate(2).
+    Truncate {
+        /// The new length.
+        length: u64,
+    },
+    /// posix_fadvise(2).
+    Advise {
+        /// The first byte.
+        offset: u64,
+        /// How many bytes; 0 is all that follow.
+        length: u64,
+        /// `POSIX_FADV_*`.
+        advice: i32,
     },
 }
 
@@ -159,6 +243,16 @@ pub trait Kernel {
         offset: u64,
         flags: i32,
     ) -> io::Result<usize>;
+
+    /// Makes `call` on the calling thread and tells what it returned, or `-errno`.
+    ///
+    /// # Safety
+    /// What `call` points to must stay in place, and writable where it is written to, for as long as
+    /// the call takes.
+    ///
+    /// # Blocking
+    /// For as long as the call takes: use it on memory filesystems only.
+    unsafe fn perform_now(&self, call: &Call) -> i32;
 
     /// What is known of an open file without asking a remote filesystem: statx(2) with
     /// `AT_STATX_DONT_SYNC`.

@@ -34,11 +34,14 @@
 
 pub mod buffer;
 pub mod capabilities;
+pub mod extent;
 pub mod file;
 pub mod gate;
 pub mod kernel;
 mod linux;
+mod loan;
 pub mod metadata;
+pub mod open;
 mod operation;
 pub mod operations;
 pub mod options;
@@ -49,13 +52,17 @@ pub mod retry;
 pub mod ring;
 mod syscalls;
 mod threads;
+pub mod vectored;
 mod workers;
+pub mod write;
 
 pub use buffer::{BufResult, IoBuf, IoBufMut, Slice};
 pub use capabilities::{Backend, Capabilities};
-pub use file::{File, OpenOptions, ReadFlags, Resolve};
+pub use extent::{Advice, Allocate};
+pub use file::{File, ReadFlags};
 pub use kernel::Kernel;
 pub use metadata::Metadata;
+pub use open::{OpenOptions, Resolve};
 pub use options::{Choice, Options};
 pub use pool::{Pool, PoolBuf};
 pub use ring::{Handle, Ring};

@@ -5,14 +5,20 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, IntoRawFd, OwnedFd};
 use std::rc::Rc;
 
-use crate::buffer::Loan;
 use crate::file::Descriptor;
-use crate::kernel::{Call, OpenHow};
+use crate::kernel::{Call, Change, OpenHow, Way};
+use crate::loan::Loan;
 use crate::retry::Kind;
 use crate::syscalls;
 
 /// The most bytes that one read or write moves; read(2).
 pub(crate) const TRANSFER_MAX: u32 = 0x7fff_f000;
+
+/// The most buffers that one vectored call takes, `UIO_MAXIOV`; readv(2).
+pub(crate) const BUFFERS_MAX: usize = 1024;
+
+/// The longest write that the loop copies to a memory filesystem itself.
+const DIRECT_MAX: usize = 128 * 1024;
 
 /// What a slot holds while the kernel works. Every pointer of the lowered call leads into heap
 /// memory owned here, so the request itself may move.
@@ -35,6 +41,24 @@ pub(crate) enum Request {
     Close {
         fd: OwnedFd,
     },
+    Write {
+        file: Rc<Descriptor>,
+        loan: Loan,
+        offset: u64,
+        flags: i32,
+    },
+    Vectored {
+        file: Rc<Descriptor>,
+        loans: Vec<Loan>,
+        /// Filled by [`Request::lower`].
+        buffers: Vec<libc::iovec>,
+        offset: u64,
+        way: Way,
+    },
+    Change {
+        file: Rc<Descriptor>,
+        change: Change,
+    },
 }
 
 impl Request {
@@ -42,9 +66,29 @@ impl Request {
         match self {
             Request::Read { flags, .. } if flags & libc::RWF_NOWAIT != 0 => Kind::ReadNoWait,
             Request::Read { .. } => Kind::Read,
+            Request::Open { how, .. } if how.flags & libc::O_EXCL as u64 != 0 => Kind::Create,
             Request::Open { .. } => Kind::Open,
             Request::Status { .. } => Kind::Status,
             Request::Close { .. } => Kind::Close,
+            Request::Write { .. } => Kind::Write,
+            Request::Vectored { way: Way::Read, .. } => Kind::Read,
+            Request::Vectored {
+                way: Way::Write, ..
+            } => Kind::Write,
+            Request::Change { .. } => Kind::Change,
+        }
+    }
+
+    /// Whether a memory filesystem answers at once: what copies little and frees nothing.
+    /// io_uring would hand each of these to a thread.
+    pub(crate) fn is_quick(&self) -> bool {
+        match self {
+            Request::Write { loan, .. } => loan.source().1 <= DIRECT_MAX,
+            Request::Change { change, .. } => matches!(
+                change,
+                Change::Sync | Change::SyncData | Change::SyncRange { .. }
+            ),
+            _ => false,
         }
     }
 
@@ -61,7 +105,7 @@ impl Request {
                 Call::Read {
                     fd: file.as_raw_fd(),
                     buffer,
-                    length: u32::try_from(length).map_or(TRANSFER_MAX, |l| l.min(TRANSFER_MAX)),
+                    length: transfer(length),
                     offset: *offset,
                     flags: *flags,
                 }
@@ -77,6 +121,42 @@ impl Request {
                 into: into.as_mut_ptr(),
             },
             Request::Close { fd } => Call::Close { fd: fd.as_raw_fd() },
+            Request::Write {
+                file,
+                loan,
+                offset,
+                flags,
+            } => {
+                let (buffer, length) = loan.source();
+                Call::Write {
+                    fd: file.as_raw_fd(),
+                    buffer,
+                    length: transfer(length),
+                    offset: *offset,
+                    flags: *flags,
+                }
+            }
+            Request::Vectored {
+                file,
+                loans,
+                buffers,
+                offset,
+                way,
+            } => {
+                buffers.clear();
+                buffers.extend(loans.iter_mut().take(BUFFERS_MAX).map(|l| iovec(l, *way)));
+                Call::Vectored {
+                    fd: file.as_raw_fd(),
+                    buffers: buffers.as_ptr(),
+                    count: buffers.len() as u32,
+                    offset: *offset,
+                    way: *way,
+                }
+            }
+            Request::Change { file, change } => Call::Change {
+                fd: file.as_raw_fd(),
+                change: *change,
+            },
         }
     }
 
@@ -93,6 +173,25 @@ impl Request {
             }
             _ => None,
         }
+    }
+}
+
+/// The part of `length` that one call moves.
+fn transfer(length: usize) -> u32 {
+    u32::try_from(length).map_or(TRANSFER_MAX, |length| length.min(TRANSFER_MAX))
+}
+
+fn iovec(loan: &mut Loan, way: Way) -> libc::iovec {
+    let (start, length) = match way {
+        Way::Read => loan.target(),
+        Way::Write => {
+            let (start, length) = loan.source();
+            (start.cast_mut(), length)
+        }
+    };
+    libc::iovec {
+        iov_base: start.cast(),
+        iov_len: length,
     }
 }
 

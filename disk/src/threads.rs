@@ -88,7 +88,11 @@ impl Threads {
             }
             // SAFETY: pushed under the contract of `Kernel::push`.
             Call::Close { .. } => Some(unsafe { syscalls::perform(&entry.call, true) }),
-            Call::Status { .. } => None,
+            // What changes a file may wait for its journal, or for room.
+            Call::Status { .. }
+            | Call::Write { .. }
+            | Call::Vectored { .. }
+            | Call::Change { .. } => None,
         }
     }
 }
@@ -162,6 +166,11 @@ impl Kernel for Threads {
         flags: i32,
     ) -> io::Result<usize> {
         syscalls::read_now(fd, into, offset, flags)
+    }
+
+    unsafe fn perform_now(&self, call: &Call) -> i32 {
+        // SAFETY: the caller's promise is passed on.
+        unsafe { syscalls::perform(call, self.capabilities.openat2) }
     }
 
     fn status_cached(&self, fd: BorrowedFd<'_>) -> io::Result<Metadata> {
