@@ -263,6 +263,12 @@ impl<B> Slice<B> {
         self.inner
     }
 
+    /// The part of the buffer.
+    #[must_use]
+    pub fn range(&self) -> Range<usize> {
+        self.range.clone()
+    }
+
     /// Lends the inner buffer, and the range with it.
     fn lent(self, lend: impl FnOnce(B) -> Loan) -> Loan {
         let mut loan = lend(self.inner);

@@ -22,7 +22,7 @@
 
 use std::io;
 use std::mem::MaybeUninit;
-use std::os::fd::{BorrowedFd, RawFd};
+use std::os::fd::{BorrowedFd, OwnedFd, RawFd};
 
 use crate::capabilities::Capabilities;
 use crate::metadata::Metadata;
@@ -110,6 +110,132 @@ pub enum Call {
         fd: RawFd,
         /// Which call.
         change: Change,
+    },
+    /// A call about a name in a directory.
+    Name {
+        /// The directory that a relative path starts from, or `AT_FDCWD`.
+        dir: RawFd,
+        /// The path, NUL-terminated.
+        path: *const libc::c_char,
+        /// Which call.
+        naming: Naming,
+    },
+    /// A call about the extended attributes of an open file, xattr(7).
+    Attribute {
+        /// The file.
+        fd: RawFd,
+        /// The attribute's name, NUL-terminated.
+        name: *const libc::c_char,
+        /// Where the value is, or the room for it.
+        value: *mut u8,
+        /// How many bytes.
+        length: u32,
+        /// Which call.
+        attribute: Attribute,
+    },
+    /// getdents64(2).
+    Entries {
+        /// The directory.
+        fd: RawFd,
+        /// Where to.
+        buffer: *mut u8,
+        /// How many bytes at most.
+        length: u32,
+    },
+    /// Bytes from one descriptor to another.
+    Transfer {
+        /// From which.
+        from: RawFd,
+        /// To which.
+        to: RawFd,
+        /// How many bytes at most.
+        length: u32,
+        /// Which call.
+        transfer: Transfer,
+    },
+}
+
+/// What is done to a name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Naming {
+    /// unlinkat(2).
+    Unlink,
+    /// unlinkat(2) with `AT_REMOVEDIR`.
+    RemoveDir,
+    /// mkdirat(2).
+    CreateDir {
+        /// Permissions, less the umask.
+        mode: u32,
+    },
+    /// symlinkat(2).
+    Symlink {
+        /// What the link says, NUL-terminated.
+        target: *const libc::c_char,
+    },
+    /// readlinkat(2).
+    ReadLink {
+        /// Where to.
+        buffer: *mut u8,
+        /// How many bytes at most.
+        length: u32,
+    },
+    /// renameat2(2).
+    Rename {
+        /// The directory of the new name.
+        dir: RawFd,
+        /// The new name, NUL-terminated.
+        path: *const libc::c_char,
+        /// `RENAME_*`.
+        flags: u32,
+    },
+    /// linkat(2).
+    HardLink {
+        /// The directory of the new name.
+        dir: RawFd,
+        /// The new name, NUL-terminated.
+        path: *const libc::c_char,
+    },
+}
+
+/// What is done to an extended attribute.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Attribute {
+    /// fgetxattr(2).
+    Get,
+    /// fsetxattr(2).
+    Set {
+        /// `XATTR_CREATE` or `XATTR_REPLACE`, or 0.
+        flags: i32,
+    },
+    /// flistxattr(2).
+    List,
+    /// fremovexattr(2).
+    Remove,
+}
+
+/// How bytes go from one descriptor to another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Transfer {
+    /// copy_file_range(2).
+    Copy {
+        /// From where, in bytes.
+        from: u64,
+        /// To where, in bytes.
+        to: u64,
+    },
+    /// splice(2).
+    Splice {
+        /// From where, in bytes; `None` for a pipe.
+        from: Option<u64>,
+        /// To where, in bytes; `None` for a pipe.
+        to: Option<u64>,
+        /// `SPLICE_F_*`.
+        flags: u32,
+    },
+    /// tee(2).
+    Tee {
+        /// `SPLICE_F_*`.
+        flags: u32,
     },
 }
 
@@ -253,6 +379,12 @@ pub trait Kernel {
     /// # Blocking
     /// For as long as the call takes: use it on memory filesystems only.
     unsafe fn perform_now(&self, call: &Call) -> i32;
+
+    /// Another descriptor of the same open file: fcntl(2) with `F_DUPFD_CLOEXEC`.
+    ///
+    /// # Errors
+    /// `EMFILE`.
+    fn duplicate(&self, fd: BorrowedFd<'_>) -> io::Result<OwnedFd>;
 
     /// What is known of an open file without asking a remote filesystem: statx(2) with
     /// `AT_STATX_DONT_SYNC`.

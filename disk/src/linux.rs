@@ -6,7 +6,7 @@ mod lower;
 use std::collections::VecDeque;
 use std::io;
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{Ordering, fence};
 
@@ -287,6 +287,10 @@ impl Kernel for Uring {
     unsafe fn perform_now(&self, call: &Call) -> i32 {
         // SAFETY: the caller's promise is passed on.
         unsafe { syscalls::perform(call, self.capabilities.openat2) }
+    }
+
+    fn duplicate(&self, fd: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+        syscalls::duplicate(fd)
     }
 
     fn status_cached(&self, fd: BorrowedFd<'_>) -> io::Result<Metadata> {

@@ -2,6 +2,7 @@
 #![allow(unsafe_code)]
 
 use std::any::Any;
+use std::fmt;
 use std::io;
 use std::mem::MaybeUninit;
 use std::ops::Range;
@@ -137,6 +138,12 @@ impl Loan {
         let (start, room) = self.target();
         // SAFETY: IoBufMut promises `room` writable bytes from `start`, borrowed with `self`.
         unsafe { slice::from_raw_parts_mut(start.cast(), room) }
+    }
+}
+
+impl fmt::Debug for Loan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Loan").finish_non_exhaustive()
     }
 }
 

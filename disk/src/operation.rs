@@ -1,5 +1,6 @@
 //! The future of one operation. Dropping it abandons the operation.
 
+use std::fmt;
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
@@ -92,6 +93,12 @@ impl Future for Operation {
 /// What a call returned, or its errno.
 pub(crate) fn answer(result: i32) -> io::Result<u32> {
     u32::try_from(result).map_err(|_| io::Error::from_raw_os_error(-result))
+}
+
+impl fmt::Debug for Operation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Operation")
+    }
 }
 
 impl Drop for Operation {

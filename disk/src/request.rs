@@ -2,11 +2,11 @@
 
 use std::ffi::CString;
 use std::mem::MaybeUninit;
-use std::os::fd::{AsRawFd, IntoRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, IntoRawFd, OwnedFd, RawFd};
 use std::rc::Rc;
 
 use crate::file::Descriptor;
-use crate::kernel::{Call, Change, OpenHow, Way};
+use crate::kernel::{Attribute, Call, Change, Naming, OpenHow, Transfer, Way};
 use crate::loan::Loan;
 use crate::retry::Kind;
 use crate::syscalls;
@@ -59,6 +59,85 @@ pub(crate) enum Request {
         file: Rc<Descriptor>,
         change: Change,
     },
+    Name {
+        at: Spot,
+        task: Task,
+    },
+    Attribute {
+        file: Rc<Descriptor>,
+        name: CString,
+        value: Loan,
+        attribute: Attribute,
+    },
+    Entries {
+        file: Rc<Descriptor>,
+        loan: Loan,
+    },
+    Transfer {
+        from: Rc<Descriptor>,
+        to: Rc<Descriptor>,
+        length: usize,
+        transfer: Transfer,
+    },
+}
+
+/// A path, and the directory that it starts from.
+pub(crate) struct Spot {
+    pub(crate) dir: Option<Rc<Descriptor>>,
+    pub(crate) path: CString,
+}
+
+impl Spot {
+    fn raw(&self) -> (RawFd, *const libc::c_char) {
+        let dir = self.dir.as_ref();
+        (
+            dir.map_or(libc::AT_FDCWD, |dir| dir.as_raw_fd()),
+            self.path.as_ptr(),
+        )
+    }
+}
+
+/// What is done to a name, and the memory that it takes.
+pub(crate) enum Task {
+    Unlink,
+    RemoveDir,
+    CreateDir { mode: u32 },
+    Symlink { target: CString },
+    ReadLink { loan: Loan },
+    Rename { to: Spot, flags: u32 },
+    HardLink { to: Spot },
+}
+
+impl Task {
+    fn lower(&mut self) -> Naming {
+        match self {
+            Task::Unlink => Naming::Unlink,
+            Task::RemoveDir => Naming::RemoveDir,
+            Task::CreateDir { mode } => Naming::CreateDir { mode: *mode },
+            Task::Symlink { target } => Naming::Symlink {
+                target: target.as_ptr(),
+            },
+            Task::ReadLink { loan } => {
+                let (buffer, length) = loan.target();
+                Naming::ReadLink {
+                    buffer,
+                    length: transfer(length),
+                }
+            }
+            Task::Rename { to, flags } => {
+                let (dir, path) = to.raw();
+                Naming::Rename {
+                    dir,
+                    path,
+                    flags: *flags,
+                }
+            }
+            Task::HardLink { to } => {
+                let (dir, path) = to.raw();
+                Naming::HardLink { dir, path }
+            }
+        }
+    }
 }
 
 impl Request {
@@ -76,6 +155,17 @@ impl Request {
                 way: Way::Write, ..
             } => Kind::Write,
             Request::Change { .. } => Kind::Change,
+            Request::Name {
+                task: Task::ReadLink { .. },
+                ..
+            }
+            | Request::Entries { .. } => Kind::Look,
+            Request::Name { .. } => Kind::Name,
+            Request::Attribute { attribute, .. } => match attribute {
+                Attribute::Get | Attribute::List => Kind::Look,
+                Attribute::Set { .. } | Attribute::Remove => Kind::Name,
+            },
+            Request::Transfer { .. } => Kind::Transfer,
         }
     }
 
@@ -88,6 +178,11 @@ impl Request {
                 change,
                 Change::Sync | Change::SyncData | Change::SyncRange { .. }
             ),
+            Request::Name { task, .. } => matches!(
+                task,
+                Task::CreateDir { .. } | Task::Symlink { .. } | Task::HardLink { .. }
+            ),
+            Request::Attribute { .. } => true,
             _ => false,
         }
     }
@@ -157,6 +252,61 @@ impl Request {
                 fd: file.as_raw_fd(),
                 change: *change,
             },
+            other => other.lower_rest(),
+        }
+    }
+
+    fn lower_rest(&mut self) -> Call {
+        match self {
+            Request::Name { at, task } => {
+                let (dir, path) = at.raw();
+                Call::Name {
+                    dir,
+                    path,
+                    naming: task.lower(),
+                }
+            }
+            Request::Attribute {
+                file,
+                name,
+                value,
+                attribute,
+            } => {
+                let (value, length) = match attribute {
+                    Attribute::Set { .. } => {
+                        let (start, length) = value.source();
+                        (start.cast_mut(), length)
+                    }
+                    _ => value.target(),
+                };
+                Call::Attribute {
+                    fd: file.as_raw_fd(),
+                    name: name.as_ptr(),
+                    value,
+                    length: transfer(length),
+                    attribute: *attribute,
+                }
+            }
+            Request::Entries { file, loan } => {
+                let (buffer, length) = loan.target();
+                Call::Entries {
+                    fd: file.as_raw_fd(),
+                    buffer,
+                    length: transfer(length),
+                }
+            }
+            Request::Transfer {
+                from,
+                to,
+                length,
+                transfer: how,
+            } => Call::Transfer {
+                from: from.as_raw_fd(),
+                to: to.as_raw_fd(),
+                length: transfer(*length),
+                transfer: *how,
+            },
+            _ => unreachable!("lowered above"),
         }
     }
 

@@ -28,6 +28,12 @@ pub enum Kind {
     Write,
     /// An open that must create.
     Create,
+    /// A change of names or attributes, that is not the same if made twice.
+    Name,
+    /// A look at names or attributes.
+    Look,
+    /// A copy or splice.
+    Transfer,
     /// A sync, or a change of a file's extents, that is the same if made twice.
     Change,
     /// io_uring_enter(2) itself.
@@ -47,15 +53,19 @@ pub const RETRIES_MAX: u8 = 16;
 /// ```
 #[must_use]
 pub fn judge(kind: Kind, errno: i32) -> Verdict {
-    use Kind::{Change, Close, Create, Enter, Open, Read, ReadNoWait, Status, Write};
+    use Kind::{
+        Change, Close, Create, Enter, Look, Name, Open, Read, ReadNoWait, Status, Transfer, Write,
+    };
     match (kind, errno) {
         // close(2): the descriptor is gone whatever the errno says; a retry could close a
         // stranger's.
         (Close, libc::EINTR) => Verdict::Report,
         // It may have been made all the same: a second one would find the first one's file.
-        (Create, libc::EINTR) => Verdict::Report,
-        // A write that was interrupted has moved nothing, or it would be short.
-        (Read | ReadNoWait | Write | Open | Status | Change, libc::EINTR) => Verdict::Retry,
+        (Create | Name, libc::EINTR) => Verdict::Report,
+        // A write or copy that was interrupted has moved nothing, or it would be short.
+        (Read | ReadNoWait | Write | Open | Status | Change | Look | Transfer, libc::EINTR) => {
+            Verdict::Retry
+        }
         // A regular file never answers this to a read or write that may wait, except from old kernels
         // under memory pressure; openat2(2) answers it when a rename races RESOLVE_BENEATH.
         (Read | Write | Open | Create | Status, libc::EAGAIN) => Verdict::Retry,
@@ -65,7 +75,9 @@ pub fn judge(kind: Kind, errno: i32) -> Verdict {
         // The descriptor is pinned and the memory is lent: neither can be bad. To a read
         // or write, EBADF also says that the file was not opened for that.
         (Status | Close, libc::EBADF) => Verdict::Bug,
-        (Read | ReadNoWait | Write | Open | Create | Status, libc::EFAULT) => Verdict::Bug,
+        (Read | ReadNoWait | Write | Open | Create | Status | Name | Look, libc::EFAULT) => {
+            Verdict::Bug
+        }
         _ => Verdict::Report,
     }
 }

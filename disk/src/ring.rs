@@ -604,6 +604,11 @@ impl Handle {
         self.inner.state.borrow().counters
     }
 
+    /// Whether both belong to one ring.
+    pub(crate) fn is_same(&self, other: &Handle) -> bool {
+        Rc::ptr_eq(&self.inner, &other.inner)
+    }
+
     pub(crate) fn mounts(&self) -> &Mounts {
         &self.inner.mounts
     }

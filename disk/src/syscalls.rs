@@ -1,6 +1,7 @@
 //! System calls that both backends make on a calling thread.
 #![allow(unsafe_code)]
 
+mod names;
 mod write;
 
 use std::io;
@@ -81,6 +82,18 @@ pub(crate) unsafe fn perform(call: &Call, openat2: bool) -> i32 {
             answer(unsafe { write::vectored(fd, buffers, count, offset, way) })
         }
         Call::Change { fd, change } => write::change(fd, change),
+        Call::Name { dir, path, naming } => {
+            // SAFETY: the caller promises that the paths and buffers are valid.
+            answer(unsafe { names::name(dir, path, naming) })
+        }
+        // SAFETY: the caller promises that what they point to is valid.
+        Call::Attribute { .. } | Call::Entries { .. } => unsafe { names::look(call) },
+        Call::Transfer {
+            from,
+            to,
+            length,
+            transfer,
+        } => answer(write::transfer(from, to, length as usize, transfer)),
     }
 }
 
@@ -158,6 +171,11 @@ pub(crate) fn status_cached(fd: BorrowedFd<'_>) -> io::Result<Metadata> {
     } as isize)?;
     // SAFETY: zeroed before and filled by the kernel now; every bit pattern is valid.
     Ok(Metadata::from_statx(unsafe { statx.assume_init() }))
+}
+
+/// See [`Kernel::duplicate`](crate::Kernel::duplicate).
+pub(crate) fn duplicate(fd: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    fd.try_clone_to_owned()
 }
 
 /// Whether openat2(2) may be called here.

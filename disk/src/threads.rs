@@ -7,7 +7,7 @@
 use std::collections::VecDeque;
 use std::io;
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
 use crate::capabilities::{Backend, Capabilities};
@@ -92,7 +92,11 @@ impl Threads {
             Call::Status { .. }
             | Call::Write { .. }
             | Call::Vectored { .. }
-            | Call::Change { .. } => None,
+            | Call::Change { .. }
+            | Call::Name { .. }
+            | Call::Attribute { .. }
+            | Call::Entries { .. }
+            | Call::Transfer { .. } => None,
         }
     }
 }
@@ -171,6 +175,10 @@ impl Kernel for Threads {
     unsafe fn perform_now(&self, call: &Call) -> i32 {
         // SAFETY: the caller's promise is passed on.
         unsafe { syscalls::perform(call, self.capabilities.openat2) }
+    }
+
+    fn duplicate(&self, fd: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+        syscalls::duplicate(fd)
     }
 
     fn status_cached(&self, fd: BorrowedFd<'_>) -> io::Result<Metadata> {

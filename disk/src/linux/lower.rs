@@ -3,11 +3,11 @@
 use io_uring::types::{Fd, FsyncFlags};
 use io_uring::{Probe, opcode, squeue};
 
-use crate::kernel::{Call, Change, Entry, Way};
+use crate::kernel::{Attribute, Call, Change, Entry, Naming, Way};
 use crate::syscalls;
 
 /// The operations this crate submits.
-const OPERATIONS: [(&str, u8); 12] = [
+const OPERATIONS: [(&str, u8); 19] = [
     ("OPENAT2", opcode::OpenAt2::CODE),
     ("STATX", opcode::Statx::CODE),
     ("READ", opcode::Read::CODE),
@@ -20,6 +20,13 @@ const OPERATIONS: [(&str, u8); 12] = [
     ("FALLOCATE", opcode::Fallocate::CODE),
     ("FTRUNCATE", opcode::Ftruncate::CODE),
     ("FADVISE", opcode::Fadvise::CODE),
+    ("RENAMEAT", opcode::RenameAt::CODE),
+    ("UNLINKAT", opcode::UnlinkAt::CODE),
+    ("MKDIRAT", opcode::MkDirAt::CODE),
+    ("SYMLINKAT", opcode::SymlinkAt::CODE),
+    ("LINKAT", opcode::LinkAt::CODE),
+    ("FGETXATTR", opcode::FGetXattr::CODE),
+    ("FSETXATTR", opcode::FSetXattr::CODE),
 ];
 
 /// Which operations this kernel knows. What it does not know goes to a worker thread, one by one.
@@ -99,6 +106,49 @@ fn lower(call: &Call) -> Option<squeue::Entry> {
             .offset(offset)
             .build(),
         Call::Change { fd, change } => lower_change(Fd(fd), change)?,
+        Call::Name { dir, path, naming } => lower_name(Fd(dir), path, naming)?,
+        Call::Attribute {
+            fd,
+            name,
+            value,
+            length,
+            attribute,
+        } => match attribute {
+            Attribute::Get => opcode::FGetXattr::new(Fd(fd), name, value.cast(), length).build(),
+            Attribute::Set { flags } => {
+                let value = value.cast_const().cast();
+                opcode::FSetXattr::new(Fd(fd), name, value, length)
+                    .flags(flags)
+                    .build()
+            }
+            Attribute::List | Attribute::Remove => return None,
+        },
+        // io_uring has no getdents64 and no copy_file_range. A splice that waits for a pipe would
+        // keep a worker of io-wq, and with it the end of the submitting thread (decision 004).
+        Call::Entries { .. } | Call::Transfer { .. } => return None,
+    })
+}
+
+fn lower_name(dir: Fd, path: *const libc::c_char, naming: Naming) -> Option<squeue::Entry> {
+    Some(match naming {
+        Naming::Unlink => opcode::UnlinkAt::new(dir, path).build(),
+        Naming::RemoveDir => opcode::UnlinkAt::new(dir, path)
+            .flags(libc::AT_REMOVEDIR)
+            .build(),
+        Naming::CreateDir { mode } => opcode::MkDirAt::new(dir, path).mode(mode).build(),
+        Naming::Symlink { target } => opcode::SymlinkAt::new(dir, target, path).build(),
+        Naming::ReadLink { .. } => return None,
+        Naming::Rename {
+            dir: to_dir,
+            path: to,
+            flags,
+        } => opcode::RenameAt::new(dir, path, Fd(to_dir), to)
+            .flags(flags)
+            .build(),
+        Naming::HardLink {
+            dir: to_dir,
+            path: to,
+        } => opcode::LinkAt::new(dir, path, Fd(to_dir), to).build(),
     })
 }
 

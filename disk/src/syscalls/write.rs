@@ -1,10 +1,10 @@
-//! Writing, vectored calls, and changes of whole files.
+//! Writing, vectored calls, changes of whole files, and bytes from one to another.
 #![allow(unsafe_code)]
 
 use std::os::fd::RawFd;
 
 use super::{answer, at_offset};
-use crate::kernel::{Change, Way};
+use crate::kernel::{Change, Transfer, Way};
 
 /// pwritev2(2) of one buffer.
 pub(super) fn pwritev2(fd: RawFd, from: &[u8], offset: u64, flags: i32) -> isize {
@@ -77,4 +77,40 @@ pub(super) fn change(fd: RawFd, change: Change) -> i32 {
         }
     };
     answer(result as isize)
+}
+
+/// Bytes from one descriptor to another.
+pub(super) fn transfer(from: RawFd, to: RawFd, length: usize, transfer: Transfer) -> isize {
+    let place = |at: Option<u64>| at.map(|at| at as libc::off64_t);
+    match transfer {
+        Transfer::Copy { from: at, to: into } => {
+            let (mut at, mut into) = (at as libc::off64_t, into as libc::off64_t);
+            // SAFETY: both offsets are locals.
+            unsafe { libc::copy_file_range(from, &raw mut at, to, &raw mut into, length, 0) }
+        }
+        Transfer::Splice {
+            from: at,
+            to: into,
+            flags,
+        } => {
+            let (mut at, mut into) = (place(at), place(into));
+            // SAFETY: each offset is a local, or null for none.
+            unsafe {
+                libc::splice(
+                    from,
+                    pointer(&mut at),
+                    to,
+                    pointer(&mut into),
+                    length,
+                    flags,
+                )
+            }
+        }
+        // SAFETY: takes no pointer.
+        Transfer::Tee { flags } => unsafe { libc::tee(from, to, length, flags) },
+    }
+}
+
+fn pointer(at: &mut Option<libc::off64_t>) -> *mut libc::off64_t {
+    at.as_mut().map_or(std::ptr::null_mut(), std::ptr::from_mut)
 }

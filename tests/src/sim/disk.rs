@@ -422,6 +422,14 @@ impl Kernel for FakeDisk {
         world.perform(call)
     }
 
+    fn duplicate(&self, fd: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+        let world = &mut *self.world.borrow_mut();
+        let content = Rc::clone(&world.open[&fd.as_raw_fd()]);
+        let copy = world.prototype.try_clone()?;
+        world.open.insert(copy.as_raw_fd(), content);
+        Ok(copy)
+    }
+
     fn status_cached(&self, fd: BorrowedFd<'_>) -> io::Result<Metadata> {
         Ok(Metadata::from_statx(
             self.world.borrow().status(fd.as_raw_fd()),

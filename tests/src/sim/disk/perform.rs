@@ -6,7 +6,7 @@ use std::os::fd::{FromRawFd, OwnedFd, RawFd};
 use std::rc::Rc;
 use std::slice;
 
-use ambidex::disk::kernel::{Call, Change, Entry, Way};
+use ambidex::disk::kernel::{Call, Change, Entry, Naming, Transfer, Way};
 
 use super::super::rng::chance;
 use super::{Content, POISON, World};
@@ -18,6 +18,7 @@ type Sources = Vec<(*const u8, usize)>;
 fn buffers(call: &Call) -> (Targets, Sources) {
     match *call {
         Call::Read { buffer, length, .. } => (vec![(buffer, length as usize)], Vec::new()),
+        Call::Entries { buffer, length, .. } => (vec![(buffer, length as usize)], Vec::new()),
         Call::Write { buffer, length, .. } => (Vec::new(), vec![(buffer, length as usize)]),
         Call::Vectored {
             buffers,
@@ -92,6 +93,16 @@ impl World {
                 Way::Write => self.write(fd, offset, 0, call),
             },
             Call::Change { fd, change } => self.change(fd, change),
+            Call::Name { path, naming, .. } => self.name(path, naming),
+            // Files of this kernel have no attributes, and it has no directories.
+            Call::Attribute { .. } => -libc::EOPNOTSUPP,
+            Call::Entries { .. } => 0,
+            Call::Transfer {
+                from,
+                to,
+                length,
+                transfer,
+            } => self.transfer(from, to, length, transfer),
             Call::Open { path, how, .. } => {
                 // SAFETY: the pusher keeps the path until the completion.
                 let path = unsafe { CStr::from_ptr(path) };
@@ -167,5 +178,46 @@ impl World {
             self.content(fd).borrow_mut().resize(length as usize, 0);
         }
         0
+    }
+
+    fn name(&mut self, path: *const libc::c_char, naming: Naming) -> i32 {
+        let bytes = |path| {
+            // SAFETY: the pusher keeps each path until the completion.
+            unsafe { CStr::from_ptr(path) }.to_bytes().to_vec()
+        };
+        let path = bytes(path);
+        match naming {
+            Naming::Unlink => self.files.remove(&path).map_or(-libc::ENOENT, |_| 0),
+            Naming::Rename {
+                path: to, flags, ..
+            } => {
+                let to = bytes(to);
+                if flags & libc::RENAME_NOREPLACE != 0 && self.files.contains_key(&to) {
+                    return -libc::EEXIST;
+                }
+                let Some(content) = self.files.remove(&path) else {
+                    return -libc::ENOENT;
+                };
+                self.files.insert(to, content);
+                0
+            }
+            _ => -libc::EPERM,
+        }
+    }
+
+    /// Copies; everything else has no pipe.
+    fn transfer(&mut self, from: RawFd, to: RawFd, length: u32, transfer: Transfer) -> i32 {
+        let Transfer::Copy { from: at, to: into } = transfer else {
+            return -libc::EINVAL;
+        };
+        let source = self.content(from).borrow().clone();
+        let start = (at as usize).min(source.len());
+        let count = (length as usize).min(source.len() - start);
+        let target = self.content(to);
+        let target = &mut *target.borrow_mut();
+        let into = into as usize;
+        target.resize(target.len().max(into + count), 0);
+        target[into..into + count].copy_from_slice(&source[start..start + count]);
+        count as i32
     }
 }
