@@ -2,8 +2,8 @@
 
 #[path = "files/adverse.rs"]
 mod adverse;
-#[path = "files/bench.rs"]
-mod bench;
+#[path = "files/transfers.rs"]
+mod transfers;
 
 use std::fs;
 use std::io::{self, ErrorKind};
@@ -11,9 +11,30 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::task::Poll;
 
 use ambidex::disk::{Advice, Allocate, IoBuf, OpenOptions, Pool};
+use ambidex_tests::bench::{self, Bench, errno};
 use ambidex_tests::sim::{Patience, poll_once, turn};
-use bench::{benches, errno, masked};
 use bytes::{Bytes, BytesMut};
+
+const DISK: &str = env!("CARGO_TARGET_TMPDIR");
+
+/// The operations of io_uring that files need, but READ.
+const NEEDED: [&str; 11] = [
+    "OPENAT2",
+    "STATX",
+    "CLOSE",
+    "WRITE",
+    "READV",
+    "WRITEV",
+    "FSYNC",
+    "SYNC_FILE_RANGE",
+    "FALLOCATE",
+    "FTRUNCATE",
+    "FADVISE",
+];
+
+fn benches(test: &str) -> impl Iterator<Item = Bench> {
+    bench::benches(test, DISK)
+}
 
 #[test]
 fn what_is_written_at_an_offset_is_there_and_the_rest_is_not_touched() {
@@ -383,8 +404,8 @@ fn many_writes_of_one_file_at_once_do_not_mix_their_bytes() {
 
 #[test]
 fn what_the_kernel_lacks_goes_to_threads_one_by_one() -> io::Result<()> {
-    for name in masked::FILES {
-        let Some(mut bench) = masked::bench(name) else {
+    for name in NEEDED {
+        let Some(mut bench) = bench::masked(name, DISK) else {
             return Ok(());
         };
         assert!(
@@ -392,7 +413,7 @@ fn what_the_kernel_lacks_goes_to_threads_one_by_one() -> io::Result<()> {
                 .ring
                 .capabilities()
                 .operations
-                .contains(&(*name, false))
+                .contains(&(name, false))
         );
         let file = bench.create("data", b"0123456789");
         bench.drive(async {

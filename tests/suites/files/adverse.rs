@@ -5,10 +5,9 @@ use std::io::ErrorKind;
 use std::rc::Rc;
 
 use ambidex::disk::{Allocate, IoBuf, OpenOptions, Options, Ring};
+use ambidex_tests::bench::{Bench, Mount, errno};
 use ambidex_tests::sim::disk::{CountedBuf, Disk, Faults, fake};
 use ambidex_tests::sim::{backends, drive, poll_once, turn};
-
-use super::bench::{Bench, Mount, errno};
 
 #[test]
 fn short_reads_and_writes_are_gone_on_with_until_all_is_moved() {
