@@ -35,8 +35,8 @@ pub(crate) struct Descriptor {
     ring: Handle,
     place: Place,
     at_open: Metadata,
-    /// Opened with `O_APPEND`: each write goes to the end, whatever its offset.
-    appending: bool,
+    /// The `O_*` flags that it was opened with.
+    flags: i32,
 }
 
 impl AsFd for Descriptor {
@@ -94,7 +94,7 @@ impl File {
         ring: &Handle,
         fd: OwnedFd,
         lane: Option<Lane>,
-        appending: bool,
+        flags: i32,
     ) -> io::Result<File> {
         let at_open = match ring.with_kernel(|kernel| kernel.status_cached(fd.as_fd())) {
             Ok(metadata) => metadata,
@@ -109,7 +109,7 @@ impl File {
                 ring: ring.clone(),
                 place: ring.mounts().judge(&at_open),
                 at_open,
-                appending,
+                flags,
             }),
         })
     }
@@ -123,8 +123,9 @@ impl File {
         &self.descriptor.ring
     }
 
-    pub(crate) fn is_appending(&self) -> bool {
-        self.descriptor.appending
+    /// The `O_*` flags that it was opened with, as far as this crate has opened it.
+    pub(crate) fn flags(&self) -> i32 {
+        self.descriptor.flags
     }
 
     /// Has `request`, which is about this file, carried out where the file's place allows it.
@@ -182,7 +183,8 @@ impl File {
     /// (or a buffer without capacity).
     ///
     /// # Errors
-    /// Those of preadv2(2), unchanged: `EIO`, `EISDIR`...; `EINVAL` for an offset past `i64::MAX`.
+    /// Those of preadv2(2), unchanged: `EIO`, `EISDIR`...; `EINVAL` for an offset past `i64::MAX`;
+    /// `InvalidInput` for what is misaligned in direct I/O ([`File::direct_io`]).
     /// The buffer comes back in any case.
     ///
     /// # Cancel safety
@@ -209,6 +211,10 @@ impl File {
         let mut loan = buffer.lend();
         if i64::try_from(offset).is_err() {
             return settle(Err(io::Error::from_raw_os_error(libc::EINVAL)), loan);
+        }
+        let (start, room) = loan.target();
+        if let Err(error) = self.aligned(offset, start, room) {
+            return settle(Err(error), loan);
         }
         let nowait = flags.0 & libc::RWF_NOWAIT != 0;
         match descriptor.place {

@@ -35,6 +35,7 @@
 pub mod attributes;
 pub mod buffer;
 pub mod capabilities;
+pub mod direct;
 pub mod directory;
 pub mod extent;
 pub mod file;
@@ -64,6 +65,7 @@ pub mod write;
 pub use attributes::SetAttribute;
 pub use buffer::{BufResult, IoBuf, IoBufMut, Slice};
 pub use capabilities::{Backend, Capabilities};
+pub use direct::DirectIo;
 pub use directory::{DirEntry, EntryKind, ReadDir};
 pub use extent::{Advice, Allocate};
 pub use file::{File, ReadFlags};

@@ -109,6 +109,14 @@ impl OpenOptions {
         self
     }
 
+    /// Bypass the page cache (`O_DIRECT`, open(2)). Offsets, lengths and buffers must be aligned:
+    /// [`File::direct_io`].
+    #[must_use]
+    pub fn direct(mut self) -> OpenOptions {
+        self.flags |= libc::O_DIRECT;
+        self
+    }
+
     /// Create the file if there is none (`O_CREAT`).
     #[must_use]
     pub fn create(mut self) -> OpenOptions {
@@ -260,9 +268,8 @@ impl OpenOptions {
         let Request::Open { path, .. } = request else {
             unreachable!("an operation returns its own request");
         };
-        let appending = self.flags & libc::O_APPEND != 0;
         let file = result
-            .and_then(|fd| File::adopt(handle, syscalls::adopt(fd as RawFd), lane, appending));
+            .and_then(|fd| File::adopt(handle, syscalls::adopt(fd as RawFd), lane, self.flags));
         (file, path)
     }
 }

@@ -12,7 +12,8 @@ use crate::kernel::{Call, OpenHow};
 use crate::metadata::Metadata;
 
 /// What statx(2) is asked for.
-pub(crate) const STATUS_MASK: u32 = libc::STATX_BASIC_STATS | libc::STATX_MNT_ID;
+pub(crate) const STATUS_MASK: u32 =
+    libc::STATX_BASIC_STATS | libc::STATX_MNT_ID | libc::STATX_DIOALIGN;
 /// How statx(2) is asked of an open file.
 pub(crate) const STATUS_FLAGS: i32 = libc::AT_EMPTY_PATH;
 

@@ -43,7 +43,7 @@ impl File {
     /// # Errors
     /// Those of statx(2) on it; the descriptor is closed then. If the ring has been shut down.
     pub fn from_fd(handle: &Handle, fd: OwnedFd) -> io::Result<File> {
-        File::adopt(handle, fd, None, false)
+        File::adopt(handle, fd, None, 0)
     }
 
     /// Another descriptor of the same open file, which shares its position and its locks: fcntl(2)
@@ -56,7 +56,7 @@ impl File {
         let fd = self
             .ring()
             .with_kernel(|kernel| kernel.duplicate(self.as_fd()))?;
-        File::adopt(self.ring(), fd, self.place().lane(), self.is_appending())
+        File::adopt(self.ring(), fd, self.place().lane(), self.flags())
     }
 
     /// Copies up to `length` bytes from `offset` to `to_offset` of `to`, on a worker thread:

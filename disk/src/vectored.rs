@@ -30,7 +30,14 @@ impl File {
         if let Err(error) = fits(offset) {
             return (Err(error), buffers);
         }
-        let loans = buffers.into_iter().map(B::lend).collect();
+        let mut loans: Vec<_> = buffers.into_iter().map(B::lend).collect();
+        let aligned = loans.iter_mut().try_for_each(|loan| {
+            let (start, room) = loan.target();
+            self.aligned(offset, start, room)
+        });
+        if let Err(error) = aligned {
+            return settle_all(Err(error), loans);
+        }
         let (result, loans) = self.vectored(loans, offset, Way::Read).await;
         settle_all(result, loans)
     }
@@ -53,8 +60,15 @@ impl File {
         if let Err(error) = self.placed(offset) {
             return (Err(error), buffers);
         }
-        let loans = buffers.into_iter().map(B::lend_source).collect();
-        let (result, loans) = self.vectored(loans, offset, Way::Write).await;
+        let loans: Vec<_> = buffers.into_iter().map(B::lend_source).collect();
+        let aligned = loans.iter().try_for_each(|loan| {
+            let (start, length) = loan.source();
+            self.aligned(offset, start, length)
+        });
+        let (result, loans) = match aligned {
+            Ok(()) => self.vectored(loans, offset, Way::Write).await,
+            Err(error) => (Err(error), loans),
+        };
         let buffers = loans.into_iter().map(B::reclaim_source).collect();
         (result.map(|length| length as usize), buffers)
     }

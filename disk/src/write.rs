@@ -18,7 +18,7 @@ pub(crate) fn fits(offset: u64) -> io::Result<()> {
 impl File {
     /// Whether a write at `offset` would go there.
     pub(crate) fn placed(&self, offset: u64) -> io::Result<()> {
-        if self.is_appending() {
+        if self.flags() & libc::O_APPEND != 0 {
             let text = "a file opened for appending is written with File::append";
             return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
         }
@@ -36,7 +36,7 @@ impl File {
     /// with the signal `SIGXFSZ`), `EIO`, `EBADF` if the file is not opened for writing...; `EINVAL`
     /// for an offset past `i64::MAX`; `InvalidInput` for a file opened with
     /// [`OpenOptions::append`](crate::OpenOptions::append), where the kernel ignores the offset
-    /// (pwrite(2), BUGS). The buffer comes back in any case.
+    /// (pwrite(2), BUGS), and for what is misaligned in direct I/O ([`File::direct_io`]). The buffer comes back in any case.
     ///
     /// # Cancel safety
     /// A dropped write may still happen, whole or in part, or not; the buffer is dropped once the
@@ -76,9 +76,14 @@ impl File {
         offset: u64,
         flags: i32,
     ) -> BufResult<usize, B> {
+        let loan = buffer.lend_source();
+        let (start, length) = loan.source();
+        if let Err(error) = self.aligned(offset, start, length) {
+            return (Err(error), B::reclaim_source(loan));
+        }
         let request = Request::Write {
             file: Rc::clone(self.descriptor()),
-            loan: buffer.lend_source(),
+            loan,
             offset,
             flags,
         };
@@ -149,7 +154,13 @@ impl File {
             buffer = rest.into_inner();
             match result {
                 Ok(0) => break,
-                Ok(length) => done += length,
+                Ok(length) => {
+                    done += length;
+                    // Direct I/O ends within a block only where the file does, and could not go on.
+                    if !self.can_go_on(length) {
+                        break;
+                    }
+                }
                 Err(error) => return (Err(error), buffer),
             }
         }

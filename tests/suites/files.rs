@@ -2,6 +2,8 @@
 
 #[path = "files/adverse.rs"]
 mod adverse;
+#[path = "files/direct.rs"]
+mod direct;
 #[path = "files/transfers.rs"]
 mod transfers;
 
