@@ -149,6 +149,7 @@ impl Request {
             Request::Open { .. } => Kind::Open,
             Request::Status { .. } => Kind::Status,
             Request::Close { .. } => Kind::Close,
+            Request::Write { flags, .. } if flags & libc::RWF_APPEND != 0 => Kind::Append,
             Request::Write { .. } => Kind::Write,
             Request::Vectored { way: Way::Read, .. } => Kind::Read,
             Request::Vectored {

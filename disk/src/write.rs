@@ -59,7 +59,7 @@ impl File {
     /// what others appended meanwhile before it.
     ///
     /// # Errors
-    /// As [`File::write_at`].
+    /// As [`File::write_at`], but `EINTR` is reported: tried again, the bytes could be there twice.
     ///
     /// # Cancel safety
     /// As [`File::write_at`].

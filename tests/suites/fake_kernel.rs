@@ -101,6 +101,7 @@ fn answered(kind: Kind, results: &[i32]) -> io::Result<()> {
             (Kind::Status, Some(file)) => file.metadata().await.map(drop),
             (Kind::Close, Some(file)) => file.close().await,
             (Kind::Write, Some(file)) => file.write_at(vec![1; 8], 0).await.0.map(drop),
+            (Kind::Append, Some(file)) => file.append(vec![1; 8]).await.0.map(drop),
             (Kind::Change, Some(file)) => file.sync_all().await,
             (Kind::Name, Some(file)) => file.at("data").unlink().await,
             (Kind::Look, Some(file)) => file.at("data").read_link().await.map(drop),
@@ -110,7 +111,8 @@ fn answered(kind: Kind, results: &[i32]) -> io::Result<()> {
     })
 }
 
-const KINDS: [Kind; 10] = [
+const KINDS: [Kind; 11] = [
+    Kind::Append,
     Kind::Write,
     Kind::Change,
     Kind::Name,
