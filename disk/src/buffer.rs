@@ -8,14 +8,14 @@
 //! The names are those of tokio-uring, monoio and compio.
 #![allow(unsafe_code)]
 
-use std::any::Any;
 use std::io;
-use std::mem::MaybeUninit;
 use std::ops::Range;
-use std::slice;
 
 use bytes::{Bytes, BytesMut};
 
+#[doc(hidden)]
+pub use crate::loan::Loan;
+use crate::loan::Memory;
 use crate::pool::PoolBuf;
 
 /// A result together with the buffer that was lent for it.
@@ -51,6 +51,29 @@ pub unsafe trait IoBuf: 'static {
         assert!(range.start <= range.end, "a slice starts before its end");
         Slice { inner: self, range }
     }
+
+    /// Whether a loan of this type carries a range already.
+    #[doc(hidden)]
+    const SLICED: bool = false;
+
+    /// Moves the buffer into a slot, to be written out. The types of this crate do it without
+    /// allocating.
+    #[doc(hidden)]
+    fn lend_source(self) -> Loan
+    where
+        Self: Sized,
+    {
+        Loan::source_of(self)
+    }
+
+    /// The way back of [`IoBuf::lend_source`].
+    #[doc(hidden)]
+    fn reclaim_source(loan: Loan) -> Self
+    where
+        Self: Sized,
+    {
+        loan.unbox()
+    }
 }
 
 /// A buffer that may be lent for reading into.
@@ -71,17 +94,13 @@ pub unsafe trait IoBufMut: IoBuf {
     /// The first `length` bytes are initialised, and `length <= capacity`.
     unsafe fn set_init(&mut self, length: usize);
 
-    /// Whether a loan of this type carries a range already.
-    #[doc(hidden)]
-    const SLICED: bool = false;
-
-    /// Moves the buffer into a slot. The types of this crate do it without allocating.
+    /// Moves the buffer into a slot, to be filled. The types of this crate do it without allocating.
     #[doc(hidden)]
     fn lend(self) -> Loan
     where
         Self: Sized,
     {
-        Loan::new(Memory::Other(Box::new(self)))
+        Loan::target_of(self)
     }
 
     /// The way back of [`IoBufMut::lend`].
@@ -90,105 +109,17 @@ pub unsafe trait IoBufMut: IoBuf {
     where
         Self: Sized,
     {
-        unbox(loan)
+        loan.unbox()
     }
 }
 
-fn unbox<B: IoBufMut>(loan: Loan) -> B {
-    let Memory::Other(erased) = loan.memory else {
-        unreachable!("a loan returns to the type that lent it");
-    };
-    let any: Box<dyn Any> = erased;
-    *any.downcast()
-        .expect("a loan returns to the type that lent it")
-}
-
-/// A buffer whose type the slot does not know.
-pub(crate) trait Erased: Any {
-    fn pointer(&mut self) -> *mut u8;
-    fn room(&self) -> usize;
-}
-
-impl<B: IoBufMut> Erased for B {
-    fn pointer(&mut self) -> *mut u8 {
-        self.stable_mut_ptr()
-    }
-    fn room(&self) -> usize {
-        self.capacity()
-    }
-}
-
-/// The buffer types that a slot holds without a box.
-pub(crate) enum Memory {
-    Vec(Vec<u8>),
-    Boxed(Box<[u8]>),
-    BytesMut(BytesMut),
-    Pool(PoolBuf),
-    Other(Box<dyn Erased>),
-}
-
-/// A buffer on loan: what a slot holds while the kernel works.
-#[doc(hidden)]
-pub struct Loan {
-    pub(crate) memory: Memory,
-    /// The part that is lent; all of it if `None`.
-    range: Option<Range<usize>>,
-}
-
-impl Loan {
-    fn new(memory: Memory) -> Loan {
-        Loan {
-            memory,
-            range: None,
-        }
-    }
-
-    /// The part that the kernel may write.
-    pub(crate) fn target(&mut self) -> (*mut u8, usize) {
-        let (start, room) = match &mut self.memory {
-            Memory::Vec(buffer) => (buffer.stable_mut_ptr(), buffer.capacity()),
-            Memory::Boxed(buffer) => (buffer.stable_mut_ptr(), buffer.len()),
-            Memory::BytesMut(buffer) => (buffer.stable_mut_ptr(), buffer.capacity()),
-            Memory::Pool(buffer) => (buffer.stable_mut_ptr(), buffer.capacity()),
-            Memory::Other(buffer) => (buffer.pointer(), buffer.room()),
-        };
-        let Some(range) = &self.range else {
-            return (start, room);
-        };
-        let begin = range.start.min(room);
-        // SAFETY: `begin <= room`, so the pointer stays within the buffer or one past its end.
-        (unsafe { start.add(begin) }, range.end.min(room) - begin)
-    }
-
-    /// The same part, for a call on this thread.
-    pub(crate) fn as_uninit(&mut self) -> &mut [MaybeUninit<u8>] {
-        let (start, room) = self.target();
-        // SAFETY: IoBufMut promises `room` writable bytes from `start`, borrowed with `self`.
-        unsafe { slice::from_raw_parts_mut(start.cast(), room) }
-    }
-}
-
-/// Marks `length` bytes as filled and hands the buffer back.
-pub(crate) fn settle<B: IoBufMut>(result: io::Result<u32>, loan: Loan) -> BufResult<usize, B> {
-    let mut buffer = B::reclaim(loan);
-    let result = result.map(|length| length as usize);
-    if let Ok(length) = result {
-        assert!(
-            length <= buffer.capacity(),
-            "the kernel read no more than asked"
-        );
-        // SAFETY: the kernel has written `length` bytes (G1: nobody else touched them since).
-        unsafe { buffer.set_init(length) };
-    }
-    (result, buffer)
-}
-
+/// A type that a slot holds without a box, lent and reclaimed by these two names.
 macro_rules! held_in_place {
-    ($type:ty, $variant:ident) => {
-        fn lend(self) -> Loan {
+    ($lend:ident, $reclaim:ident, $variant:ident) => {
+        fn $lend(self) -> Loan {
             Loan::new(Memory::$variant(self))
         }
-        fn reclaim(loan: Loan) -> Self {
+        fn $reclaim(loan: Loan) -> Self {
             match loan.memory {
                 Memory::$variant(buffer) => buffer,
                 _ => unreachable!("a loan returns to the type that lent it"),
@@ -205,6 +136,7 @@ unsafe impl IoBuf for Vec<u8> {
     fn init_len(&self) -> usize {
         self.len()
     }
+    held_in_place!(lend_source, reclaim_source, Vec);
 }
 
 // SAFETY: as above; `capacity` bytes are allocated.
@@ -219,7 +151,7 @@ unsafe impl IoBufMut for Vec<u8> {
         // SAFETY: the caller promises that `length` bytes are initialised.
         unsafe { self.set_len(length) };
     }
-    held_in_place!(Vec<u8>, Vec);
+    held_in_place!(lend, reclaim, Vec);
 }
 
 // SAFETY: a boxed slice stays where it is when the Box is moved.
@@ -230,6 +162,7 @@ unsafe impl IoBuf for Box<[u8]> {
     fn init_len(&self) -> usize {
         self.len()
     }
+    held_in_place!(lend_source, reclaim_source, Boxed);
 }
 
 // SAFETY: as above.
@@ -241,7 +174,7 @@ unsafe impl IoBufMut for Box<[u8]> {
         self.len()
     }
     unsafe fn set_init(&mut self, _length: usize) {}
-    held_in_place!(Box<[u8]>, Boxed);
+    held_in_place!(lend, reclaim, Boxed);
 }
 
 // SAFETY: the heap block of a BytesMut stays where it is when the BytesMut is moved.
@@ -252,6 +185,7 @@ unsafe impl IoBuf for BytesMut {
     fn init_len(&self) -> usize {
         self.len()
     }
+    held_in_place!(lend_source, reclaim_source, BytesMut);
 }
 
 // SAFETY: as above; `capacity` bytes are allocated and exclusively ours.
@@ -266,7 +200,7 @@ unsafe impl IoBufMut for BytesMut {
         // SAFETY: the caller promises that `length` bytes are initialised.
         unsafe { self.set_len(length) };
     }
-    held_in_place!(BytesMut, BytesMut);
+    held_in_place!(lend, reclaim, BytesMut);
 }
 
 // SAFETY: the arena of the pool stays where it is for as long as a buffer of it lives.
@@ -277,6 +211,7 @@ unsafe impl IoBuf for PoolBuf {
     fn init_len(&self) -> usize {
         self.len()
     }
+    held_in_place!(lend_source, reclaim_source, Pool);
 }
 
 // SAFETY: as above; a pool hands each buffer to one owner at a time.
@@ -290,7 +225,7 @@ unsafe impl IoBufMut for PoolBuf {
     unsafe fn set_init(&mut self, length: usize) {
         self.set_filled(length);
     }
-    held_in_place!(PoolBuf, Pool);
+    held_in_place!(lend, reclaim, Pool);
 }
 
 // SAFETY: the content of a Bytes is immutable and stays where it is.
@@ -301,6 +236,7 @@ unsafe impl IoBuf for Bytes {
     fn init_len(&self) -> usize {
         self.len()
     }
+    held_in_place!(lend_source, reclaim_source, Bytes);
 }
 
 // SAFETY: static memory stays where it is.
@@ -311,6 +247,7 @@ unsafe impl IoBuf for &'static [u8] {
     fn init_len(&self) -> usize {
         self.len()
     }
+    held_in_place!(lend_source, reclaim_source, Static);
 }
 
 /// An owned view of a part of a buffer; see [`IoBuf::slice`].
@@ -325,6 +262,27 @@ impl<B> Slice<B> {
     pub fn into_inner(self) -> B {
         self.inner
     }
+
+    /// The part of the buffer.
+    #[must_use]
+    pub fn range(&self) -> Range<usize> {
+        self.range.clone()
+    }
+
+    /// Lends the inner buffer, and the range with it.
+    fn lent(self, lend: impl FnOnce(B) -> Loan) -> Loan {
+        let mut loan = lend(self.inner);
+        loan.range = Some(self.range);
+        loan
+    }
+
+    fn reclaimed(mut loan: Loan, reclaim: impl FnOnce(Loan) -> B) -> Self {
+        let range = loan.range.take().expect("a slice lends a range");
+        Slice {
+            inner: reclaim(loan),
+            range,
+        }
+    }
 }
 
 // SAFETY: a part of a stable buffer is stable; the range is clamped to the initialised bytes.
@@ -337,6 +295,21 @@ unsafe impl<B: IoBuf> IoBuf for Slice<B> {
     fn init_len(&self) -> usize {
         let length = self.inner.init_len();
         self.range.end.min(length) - self.range.start.min(length)
+    }
+    const SLICED: bool = true;
+
+    fn lend_source(self) -> Loan {
+        // A loan has room for one range; a slice of a slice pays for a box.
+        if B::SLICED {
+            return Loan::source_of(self);
+        }
+        self.lent(B::lend_source)
+    }
+    fn reclaim_source(loan: Loan) -> Self {
+        if B::SLICED {
+            return loan.unbox();
+        }
+        Slice::reclaimed(loan, B::reclaim_source)
     }
 }
 
@@ -360,25 +333,17 @@ unsafe impl<B: IoBufMut> IoBufMut for Slice<B> {
             unsafe { self.inner.set_init(end) };
         }
     }
-    const SLICED: bool = true;
 
     fn lend(self) -> Loan {
         if B::SLICED {
-            // A loan has room for one range; a slice of a slice pays for a box.
-            return Loan::new(Memory::Other(Box::new(self)));
+            return Loan::target_of(self);
         }
-        let mut loan = self.inner.lend();
-        loan.range = Some(self.range);
-        loan
+        self.lent(B::lend)
     }
-    fn reclaim(mut loan: Loan) -> Self {
+    fn reclaim(loan: Loan) -> Self {
         if B::SLICED {
-            return unbox(loan);
+            return loan.unbox();
         }
-        let range = loan.range.take().expect("a slice lends a range");
-        Slice {
-            inner: B::reclaim(loan),
-            range,
-        }
+        Slice::reclaimed(loan, B::reclaim)
     }
 }

@@ -1,52 +1,22 @@
-//! Files: open, read, metadata, close.
+//! Files: read, metadata, close.
 
-use std::ffi::CString;
 use std::fmt;
 use std::io;
 use std::mem::MaybeUninit;
-use std::ops::BitOr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
-use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::rc::Rc;
 
-use crate::buffer::{BufResult, IoBufMut, settle};
-use crate::kernel::OpenHow;
+use crate::buffer::{BufResult, IoBufMut};
+use crate::loan::settle;
 use crate::metadata::Metadata;
-use crate::operation::Operation;
+use crate::open::OpenOptions;
+use crate::operation::{self, Operation};
 use crate::policy::{Lane, Place};
 use crate::request::{Request, TRANSFER_MAX};
 use crate::retry::{self, Kind};
 use crate::ring::Handle;
 use crate::syscalls;
-
-/// How a path is resolved: `RESOLVE_*` of openat2(2), Linux 5.6.
-///
-/// ```
-/// use ambidex_disk::Resolve;
-/// let contained = Resolve::BENEATH | Resolve::NO_MAGICLINKS;
-/// assert_ne!(contained, Resolve::BENEATH);
-/// ```
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Resolve(u64);
-
-impl Resolve {
-    /// Neither `..`, nor an absolute path, nor a symbolic link leads out of the directory.
-    pub const BENEATH: Resolve = Resolve(libc::RESOLVE_BENEATH);
-    /// No magic links, as in /proc/self/fd.
-    pub const NO_MAGICLINKS: Resolve = Resolve(libc::RESOLVE_NO_MAGICLINKS);
-    /// No symbolic links at all.
-    pub const NO_SYMLINKS: Resolve = Resolve(libc::RESOLVE_NO_SYMLINKS);
-    /// No other mount.
-    pub const NO_XDEV: Resolve = Resolve(libc::RESOLVE_NO_XDEV);
-}
-
-impl BitOr for Resolve {
-    type Output = Resolve;
-    fn bitor(self, other: Resolve) -> Resolve {
-        Resolve(self.0 | other.0)
-    }
-}
 
 /// How a read is made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -58,148 +28,6 @@ impl ReadFlags {
     pub const NOWAIT: ReadFlags = ReadFlags(libc::RWF_NOWAIT);
 }
 
-/// Options for opening a file.
-///
-/// ```no_run
-/// # async fn example(handle: ambidex_disk::Handle) -> std::io::Result<()> {
-/// use ambidex_disk::{OpenOptions, Resolve};
-/// let site = OpenOptions::new().directory().open(&handle, "site").await?;
-/// let page = OpenOptions::new()
-///     .resolve(Resolve::BENEATH)
-///     .open_at(&site, "index.html")
-///     .await?;
-/// # Ok(()) }
-/// ```
-#[derive(Clone, Debug)]
-pub struct OpenOptions {
-    flags: i32,
-    resolve: Resolve,
-}
-
-impl Default for OpenOptions {
-    fn default() -> OpenOptions {
-        OpenOptions::new()
-    }
-}
-
-impl OpenOptions {
-    /// For reading.
-    #[must_use]
-    pub fn new() -> OpenOptions {
-        OpenOptions {
-            flags: libc::O_RDONLY | libc::O_CLOEXEC,
-            resolve: Resolve::default(),
-        }
-    }
-
-    /// A directory to open others relative to (`O_PATH | O_DIRECTORY`): it cannot be read.
-    #[must_use]
-    pub fn directory(mut self) -> OpenOptions {
-        self.flags |= libc::O_PATH | libc::O_DIRECTORY;
-        self
-    }
-
-    /// Do not wait for the other end of a FIFO or for a device, and adopt no terminal
-    /// (`O_NONBLOCK | O_NOCTTY`, open(2)).
-    #[must_use]
-    pub fn nonblocking(mut self) -> OpenOptions {
-        self.flags |= libc::O_NONBLOCK | libc::O_NOCTTY;
-        self
-    }
-
-    /// Fail if the last component is a symbolic link (`O_NOFOLLOW`, open(2)).
-    #[must_use]
-    pub fn no_follow(mut self) -> OpenOptions {
-        self.flags |= libc::O_NOFOLLOW;
-        self
-    }
-
-    /// Further `O_*` flags.
-    #[must_use]
-    pub fn custom_flags(mut self, flags: i32) -> OpenOptions {
-        self.flags |= flags;
-        self
-    }
-
-    /// How the path is resolved.
-    #[must_use]
-    pub fn resolve(mut self, resolve: Resolve) -> OpenOptions {
-        self.resolve = self.resolve | resolve;
-        self
-    }
-
-    /// Opens `path`. Where it leads is not known before, so a worker thread does it.
-    ///
-    /// # Errors
-    /// Those of openat2(2), unchanged; `InvalidInput` for a path with a NUL byte.
-    ///
-    /// # Cancel safety
-    /// Dropping it abandons the open; a descriptor that arrives later is closed.
-    pub async fn open(&self, handle: &Handle, path: impl AsRef<Path>) -> io::Result<File> {
-        let path = CString::new(path.as_ref().as_os_str().as_bytes())?;
-        let lane = Some(Lane::crossing(path.as_bytes()));
-        let (result, _) = self.attempt(handle, None, path, self.resolve, lane).await;
-        result
-    }
-
-    /// Opens `path` relative to `dir`. A path that stays on the mount of `dir`, if that is a local
-    /// one, and is cached, is opened at once; anything else by a worker thread.
-    ///
-    /// # Errors
-    /// Those of openat2(2), unchanged: `EXDEV` for a path that leaves `dir` under
-    /// [`Resolve::BENEATH`], `ELOOP`, `ENOENT`...; `InvalidInput` for a path with a NUL byte.
-    ///
-    /// # Cancel safety
-    /// Dropping it abandons the open; a descriptor that arrives later is closed.
-    pub async fn open_at(&self, dir: &File, path: impl AsRef<Path>) -> io::Result<File> {
-        let mut path = CString::new(path.as_ref().as_os_str().as_bytes())?;
-        let handle = &dir.descriptor.ring;
-        let mut lane = dir.place().lane();
-        if lane.is_none() && handle.capabilities().openat2 {
-            let inside = self.resolve | Resolve::NO_XDEV;
-            let attempt = self.attempt(handle, Some(dir), path, inside, None).await;
-            match attempt {
-                (Err(error), again)
-                    if error.raw_os_error() == Some(libc::EXDEV) && self.resolve != inside =>
-                {
-                    path = again;
-                }
-                (result, _) => return result,
-            }
-        }
-        lane.get_or_insert_with(|| Lane::crossing(path.as_bytes()));
-        let (result, _) = self
-            .attempt(handle, Some(dir), path, self.resolve, lane)
-            .await;
-        result
-    }
-
-    async fn attempt(
-        &self,
-        handle: &Handle,
-        dir: Option<&File>,
-        path: CString,
-        resolve: Resolve,
-        lane: Option<Lane>,
-    ) -> (io::Result<File>, CString) {
-        let request = Request::Open {
-            dir: dir.map(|dir| Rc::clone(&dir.descriptor)),
-            path,
-            how: Box::new(OpenHow {
-                flags: u64::from(self.flags.cast_unsigned()),
-                mode: 0,
-                resolve: resolve.0,
-            }),
-        };
-        let (result, request) = Operation::new(handle, request, lane.is_some(), lane).await;
-        let Request::Open { path, .. } = request else {
-            unreachable!("an operation returns its own request");
-        };
-        let file = result.and_then(|fd| File::adopt(handle, syscalls::adopt(fd as RawFd), lane));
-        (file, path)
-    }
-}
-
 /// A descriptor that belongs to a ring. Closed through it, when nobody uses it any more.
 pub(crate) struct Descriptor {
     /// `None` only during drop and close.
@@ -207,6 +35,8 @@ pub(crate) struct Descriptor {
     ring: Handle,
     place: Place,
     at_open: Metadata,
+    /// The `O_*` flags that it was opened with.
+    flags: i32,
 }
 
 impl AsFd for Descriptor {
@@ -260,7 +90,12 @@ impl File {
         OpenOptions::new().open(handle, path).await
     }
 
-    fn adopt(ring: &Handle, fd: OwnedFd, lane: Option<Lane>) -> io::Result<File> {
+    pub(crate) fn adopt(
+        ring: &Handle,
+        fd: OwnedFd,
+        lane: Option<Lane>,
+        flags: i32,
+    ) -> io::Result<File> {
         let at_open = match ring.with_kernel(|kernel| kernel.status_cached(fd.as_fd())) {
             Ok(metadata) => metadata,
             Err(error) => {
@@ -274,8 +109,28 @@ impl File {
                 ring: ring.clone(),
                 place: ring.mounts().judge(&at_open),
                 at_open,
+                flags,
             }),
         })
+    }
+
+    /// The descriptor, pinned by whoever holds it.
+    pub(crate) fn descriptor(&self) -> &Rc<Descriptor> {
+        &self.descriptor
+    }
+
+    pub(crate) fn ring(&self) -> &Handle {
+        &self.descriptor.ring
+    }
+
+    /// The `O_*` flags that it was opened with, as far as this crate has opened it.
+    pub(crate) fn flags(&self) -> i32 {
+        self.descriptor.flags
+    }
+
+    /// Has `request`, which is about this file, carried out where the file's place allows it.
+    pub(crate) async fn run(&self, request: Request) -> (io::Result<u32>, Request) {
+        operation::run(self.ring(), request, self.place()).await
     }
 
     /// Where the file lies, and so what may hang.
@@ -328,7 +183,8 @@ impl File {
     /// (or a buffer without capacity).
     ///
     /// # Errors
-    /// Those of preadv2(2), unchanged: `EIO`, `EISDIR`...; `EINVAL` for an offset past `i64::MAX`.
+    /// Those of preadv2(2), unchanged: `EIO`, `EISDIR`...; `EINVAL` for an offset past `i64::MAX`;
+    /// `InvalidInput` for what is misaligned in direct I/O ([`File::direct_io`]).
     /// The buffer comes back in any case.
     ///
     /// # Cancel safety
@@ -355,6 +211,10 @@ impl File {
         let mut loan = buffer.lend();
         if i64::try_from(offset).is_err() {
             return settle(Err(io::Error::from_raw_os_error(libc::EINVAL)), loan);
+        }
+        let (start, room) = loan.target();
+        if let Err(error) = self.aligned(offset, start, room) {
+            return settle(Err(error), loan);
         }
         let nowait = flags.0 & libc::RWF_NOWAIT != 0;
         match descriptor.place {

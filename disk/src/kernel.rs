@@ -6,7 +6,8 @@
 //! * a completion queue: next, until dry;
 //! * a doorbell: a descriptor that becomes readable when there is something to enter for, but only
 //!   while it is armed;
-//! * two calls that never wait for a device: reading what is cached, and cached metadata.
+//! * calls on the calling thread that wait for no device: reading what is cached, cached metadata,
+//!   and whatever a memory filesystem answers at once.
 //!
 //! The rules that the rest of the crate builds on:
 //!
@@ -21,7 +22,7 @@
 
 use std::io;
 use std::mem::MaybeUninit;
-use std::os::fd::{BorrowedFd, RawFd};
+use std::os::fd::{BorrowedFd, OwnedFd, RawFd};
 
 use crate::capabilities::Capabilities;
 use crate::metadata::Metadata;
@@ -76,6 +77,215 @@ pub enum Call {
     Close {
         /// The descriptor, owned by this call.
         fd: RawFd,
+    },
+    /// pwritev2(2) of one buffer.
+    Write {
+        /// The file.
+        fd: RawFd,
+        /// Where from.
+        buffer: *const u8,
+        /// How many bytes at most.
+        length: u32,
+        /// To where, in bytes.
+        offset: u64,
+        /// `RWF_*` flags.
+        flags: i32,
+    },
+    /// preadv2(2) or pwritev2(2) of several buffers.
+    Vectored {
+        /// The file.
+        fd: RawFd,
+        /// The buffers, in order.
+        buffers: *const libc::iovec,
+        /// How many there are, at most `UIO_MAXIOV`.
+        count: u32,
+        /// From or to where, in bytes.
+        offset: u64,
+        /// Which of the two.
+        way: Way,
+    },
+    /// A call about an open file that points to no memory.
+    Change {
+        /// The file.
+        fd: RawFd,
+        /// Which call.
+        change: Change,
+    },
+    /// A call about a name in a directory.
+    Name {
+        /// The directory that a relative path starts from, or `AT_FDCWD`.
+        dir: RawFd,
+        /// The path, NUL-terminated.
+        path: *const libc::c_char,
+        /// Which call.
+        naming: Naming,
+    },
+    /// A call about the extended attributes of an open file, xattr(7).
+    Attribute {
+        /// The file.
+        fd: RawFd,
+        /// The attribute's name, NUL-terminated.
+        name: *const libc::c_char,
+        /// Where the value is, or the room for it.
+        value: *mut u8,
+        /// How many bytes.
+        length: u32,
+        /// Which call.
+        attribute: Attribute,
+    },
+    /// getdents64(2).
+    Entries {
+        /// The directory.
+        fd: RawFd,
+        /// Where to.
+        buffer: *mut u8,
+        /// How many bytes at most.
+        length: u32,
+    },
+    /// Bytes from one descriptor to another.
+    Transfer {
+        /// From which.
+        from: RawFd,
+        /// To which.
+        to: RawFd,
+        /// How many bytes at most.
+        length: u32,
+        /// Which call.
+        transfer: Transfer,
+    },
+}
+
+/// What is done to a name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Naming {
+    /// unlinkat(2).
+    Unlink,
+    /// unlinkat(2) with `AT_REMOVEDIR`.
+    RemoveDir,
+    /// mkdirat(2).
+    CreateDir {
+        /// Permissions, less the umask.
+        mode: u32,
+    },
+    /// symlinkat(2).
+    Symlink {
+        /// What the link says, NUL-terminated.
+        target: *const libc::c_char,
+    },
+    /// readlinkat(2).
+    ReadLink {
+        /// Where to.
+        buffer: *mut u8,
+        /// How many bytes at most.
+        length: u32,
+    },
+    /// renameat2(2).
+    Rename {
+        /// The directory of the new name.
+        dir: RawFd,
+        /// The new name, NUL-terminated.
+        path: *const libc::c_char,
+        /// `RENAME_*`.
+        flags: u32,
+    },
+    /// linkat(2).
+    HardLink {
+        /// The directory of the new name.
+        dir: RawFd,
+        /// The new name, NUL-terminated.
+        path: *const libc::c_char,
+    },
+}
+
+/// What is done to an extended attribute.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Attribute {
+    /// fgetxattr(2).
+    Get,
+    /// fsetxattr(2).
+    Set {
+        /// `XATTR_CREATE` or `XATTR_REPLACE`, or 0.
+        flags: i32,
+    },
+    /// flistxattr(2).
+    List,
+    /// fremovexattr(2).
+    Remove,
+}
+
+/// How bytes go from one descriptor to another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Transfer {
+    /// copy_file_range(2).
+    Copy {
+        /// From where, in bytes.
+        from: u64,
+        /// To where, in bytes.
+        to: u64,
+    },
+    /// splice(2).
+    Splice {
+        /// From where, in bytes; `None` for a pipe.
+        from: Option<u64>,
+        /// To where, in bytes; `None` for a pipe.
+        to: Option<u64>,
+        /// `SPLICE_F_*`.
+        flags: u32,
+    },
+    /// tee(2).
+    Tee {
+        /// `SPLICE_F_*`.
+        flags: u32,
+    },
+}
+
+/// Which way bytes go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// From the file to memory.
+    Read,
+    /// From memory to the file.
+    Write,
+}
+
+/// What is done to an open file as a whole, or to a range of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// fsync(2).
+    Sync,
+    /// fdatasync(2).
+    SyncData,
+    /// sync_file_range(2).
+    SyncRange {
+        /// The first byte.
+        offset: u64,
+        /// How many bytes; 0 is all that follow.
+        length: u64,
+        /// `SYNC_FILE_RANGE_*`.
+        flags: u32,
+    },
+    /// fallocate(2).
+    Allocate {
+        /// `FALLOC_FL_*`.
+        mode: i32,
+        /// The first byte.
+        offset: u64,
+        /// How many bytes.
+        length: u64,
+    },
+    /// ftruncate(2).
+    Truncate {
+        /// The new length.
+        length: u64,
+    },
+    /// posix_fadvise(2).
+    Advise {
+        /// The first byte.
+        offset: u64,
+        /// How many bytes; 0 is all that follow.
+        length: u64,
+        /// `POSIX_FADV_*`.
+        advice: i32,
     },
 }
 
@@ -163,6 +373,22 @@ pub trait Kernel {
         offset: u64,
         flags: i32,
     ) -> io::Result<usize>;
+
+    /// Makes `call` on the calling thread and tells what it returned, or `-errno`.
+    ///
+    /// # Safety
+    /// What `call` points to must stay in place, and writable where it is written to, for as long as
+    /// the call takes.
+    ///
+    /// # Blocking
+    /// For as long as the call takes: use it on memory filesystems only.
+    unsafe fn perform_now(&self, call: &Call) -> i32;
+
+    /// Another descriptor of the same open file: fcntl(2) with `F_DUPFD_CLOEXEC`.
+    ///
+    /// # Errors
+    /// `EMFILE`.
+    fn duplicate(&self, fd: BorrowedFd<'_>) -> io::Result<OwnedFd>;
 
     /// What is known of an open file without asking a remote filesystem: statx(2) with
     /// `AT_STATX_DONT_SYNC`.

@@ -32,30 +32,49 @@
 //! # Ok::<(), std::io::Error>(())
 //! ```
 
+pub mod attributes;
 pub mod buffer;
 pub mod capabilities;
+pub mod direct;
+pub mod directory;
+pub mod extent;
 pub mod file;
 pub mod gate;
 pub mod kernel;
 mod linux;
+mod loan;
 pub mod metadata;
+pub mod open;
 mod operation;
 pub mod operations;
 pub mod options;
+pub mod paths;
 pub mod policy;
 pub mod pool;
 mod request;
 pub mod retry;
 pub mod ring;
+pub mod stream;
 mod syscalls;
 mod threads;
+pub mod transfer;
+pub mod vectored;
 mod workers;
+pub mod write;
 
+pub use attributes::SetAttribute;
 pub use buffer::{BufResult, IoBuf, IoBufMut, Slice};
 pub use capabilities::{Backend, Capabilities};
-pub use file::{File, OpenOptions, ReadFlags, Resolve};
+pub use direct::DirectIo;
+pub use directory::{DirEntry, EntryKind, ReadDir};
+pub use extent::{Advice, Allocate};
+pub use file::{File, ReadFlags};
 pub use kernel::Kernel;
 pub use metadata::Metadata;
+pub use open::{OpenOptions, Resolve};
 pub use options::{Choice, Options};
+pub use paths::{At, Rename};
 pub use pool::{Pool, PoolBuf};
 pub use ring::{Handle, Ring};
+pub use stream::ReadAhead;
+pub use transfer::Splice;

@@ -1,18 +1,20 @@
 //! The kernel that this process runs on: the set-up ladder, and io_uring behind the seam.
 #![allow(unsafe_code)]
 
+mod lower;
+
 use std::collections::VecDeque;
 use std::io;
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{Ordering, fence};
 
-use io_uring::types::Fd;
-use io_uring::{IoUring, Probe, opcode, squeue};
+use io_uring::{IoUring, Probe, opcode};
 
 use crate::capabilities::{Backend, Capabilities};
 use crate::kernel::{Call, Completion, Entry, Kernel};
+use crate::linux::lower::Supported;
 use crate::metadata::Metadata;
 use crate::options::{Choice, Options};
 use crate::syscalls;
@@ -60,14 +62,6 @@ const LADDER: [Rung; 3] = [
     },
 ];
 
-/// The operations this crate submits.
-const OPERATIONS: [(&str, u8); 4] = [
-    ("OPENAT2", opcode::OpenAt2::CODE),
-    ("STATX", opcode::Statx::CODE),
-    ("READ", opcode::Read::CODE),
-    ("CLOSE", opcode::Close::CODE),
-];
-
 /// Smallest completion queue to try when memory may not be locked.
 const CQ_ENTRIES_MIN: u32 = 16;
 
@@ -106,6 +100,10 @@ struct Uring {
     /// keeps the submitting thread from ending, and on FUSE files opened for direct I/O the ring
     /// repeats a short read at the wrong offset (Linux 6.18; docs/decisions/004).
     remote: Workers,
+    /// For what this kernel's io_uring has no opcode for. Apart, so that hung mounts cannot take
+    /// every thread.
+    local: Workers,
+    supported: Supported,
     punted: VecDeque<Entry>,
     answers: Arc<Answers>,
     capabilities: Capabilities,
@@ -116,14 +114,15 @@ impl Uring {
         let (ring, rung) = build(options, downgrades)?;
         let mut probe = Probe::new();
         ring.submitter().register_probe(&mut probe)?;
-        let operations: Vec<_> = OPERATIONS
-            .iter()
-            .map(|(name, code)| (*name, probe.is_supported(*code)))
-            .collect();
-        if let Some((name, _)) = operations.iter().find(|(_, supported)| !supported) {
-            let text = format!("the operation {name} is missing");
+        let supported = Supported::new(&probe, &options.masked);
+        // Without it each cached read would pay for a thread; the fallback tries on this one first.
+        if !supported.has(opcode::Read::CODE) {
+            let text = "the operation READ is missing";
             return Err(io::Error::new(io::ErrorKind::Unsupported, text));
         }
+        let operations = supported.list();
+        // The system call: worker threads make it, and seccomp does not see the ring's.
+        let openat2 = syscalls::openat2_works();
         if !ring.params().is_feature_nodrop() || !ring.params().is_feature_native_workers() {
             let text = "this kernel's io_uring is too old (Linux 5.12 or later is needed)";
             return Err(io::Error::new(io::ErrorKind::Unsupported, text));
@@ -142,13 +141,14 @@ impl Uring {
             sq_entries: ring.params().sq_entries() as usize,
             cq_entries: ring.params().cq_entries() as usize,
             operations,
-            // Of the system call: worker threads make it, and seccomp does not see the ring's.
-            openat2: syscalls::openat2_works(),
+            openat2,
             downgrades: std::mem::take(downgrades),
         };
         let mut uring = Uring {
             ring,
-            remote: Workers::new(&answers, options.workers_max, capabilities.openat2),
+            remote: Workers::new(&answers, options.workers_max, openat2),
+            local: Workers::new(&answers, options.workers_max, openat2),
+            supported,
             punted: VecDeque::new(),
             answers,
             capabilities,
@@ -217,29 +217,6 @@ impl Uring {
     }
 }
 
-fn lower(entry: &Entry) -> squeue::Entry {
-    let lowered = match entry.call {
-        Call::Read {
-            fd,
-            buffer,
-            length,
-            offset,
-            flags,
-        } => opcode::Read::new(Fd(fd), buffer, length)
-            .offset(offset)
-            .rw_flags(flags)
-            .build(),
-        // Both types are the kernel's `struct open_how`.
-        Call::Open { dir, path, how } => opcode::OpenAt2::new(Fd(dir), path, how.cast()).build(),
-        Call::Status { fd, empty, into } => opcode::Statx::new(Fd(fd), empty, into.cast())
-            .flags(syscalls::STATUS_FLAGS)
-            .mask(syscalls::STATUS_MASK)
-            .build(),
-        Call::Close { fd } => opcode::Close::new(Fd(fd)).build(),
-    };
-    lowered.user_data(entry.user_data)
-}
-
 impl Kernel for Uring {
     fn capabilities(&self) -> &Capabilities {
         &self.capabilities
@@ -250,12 +227,12 @@ impl Kernel for Uring {
     }
 
     unsafe fn push(&mut self, entry: &Entry) {
-        if entry.punt {
+        let lowered = self.supported.lower(entry).filter(|_| !entry.punt);
+        let Some(lowered) = lowered else {
             assert!(self.room() > 0, "the caller checked that there is room");
             self.punted.push_back(*entry);
             return;
-        }
-        let lowered = lower(entry);
+        };
         // SAFETY: the caller keeps what the entry points to until its completion.
         let pushed = unsafe { self.ring.submission().push(&lowered) };
         pushed.expect("the caller checked that there is room");
@@ -269,8 +246,13 @@ impl Kernel for Uring {
         // The ring first: a shortage of threads is no concern of local files.
         let entered = self.enter_ring();
         while let Some(entry) = self.punted.pop_front() {
+            let workers = if entry.punt {
+                &self.remote
+            } else {
+                &self.local
+            };
             // SAFETY: pushed under the contract of `push`.
-            if let Err(error) = unsafe { self.remote.dispatch(entry) } {
+            if let Err(error) = unsafe { workers.dispatch(entry) } {
                 self.punted.push_front(entry);
                 return entered.and(Err(error));
             }
@@ -320,6 +302,15 @@ impl Kernel for Uring {
         flags: i32,
     ) -> io::Result<usize> {
         syscalls::read_now(fd, into, offset, flags)
+    }
+
+    unsafe fn perform_now(&self, call: &Call) -> i32 {
+        // SAFETY: the caller's promise is passed on.
+        unsafe { syscalls::perform(call, self.capabilities.openat2) }
+    }
+
+    fn duplicate(&self, fd: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+        syscalls::duplicate(fd)
     }
 
     fn status_cached(&self, fd: BorrowedFd<'_>) -> io::Result<Metadata> {

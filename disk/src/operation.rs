@@ -1,5 +1,6 @@
 //! The future of one operation. Dropping it abandons the operation.
 
+use std::fmt;
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
@@ -7,8 +8,9 @@ use std::task::{Context, Poll};
 
 use crate::gate::Ticket;
 use crate::operations::Key;
-use crate::policy::Lane;
+use crate::policy::{Lane, Place};
 use crate::request::Request;
+use crate::retry;
 use crate::ring::Handle;
 
 /// What waits at the gates before submission.
@@ -83,10 +85,19 @@ impl Future for Operation {
             .poll_operation(key, cx.waker())
             .map(|(request, result)| {
                 self.state = State::Finished;
-                let result =
-                    u32::try_from(result).map_err(|_| io::Error::from_raw_os_error(-result));
-                (result, request)
+                (answer(result), request)
             })
+    }
+}
+
+/// What a call returned, or its errno.
+pub(crate) fn answer(result: i32) -> io::Result<u32> {
+    u32::try_from(result).map_err(|_| io::Error::from_raw_os_error(-result))
+}
+
+impl fmt::Debug for Operation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Operation")
     }
 }
 
@@ -96,6 +107,24 @@ impl Drop for Operation {
             State::Waiting(admission) => self.ring.withdraw(admission),
             State::Submitted(key) => self.ring.abandon(key),
             State::Finished => {}
+        }
+    }
+}
+
+/// Makes the call that `request` stands for, where `place` says that it may be made.
+pub(crate) async fn run(
+    ring: &Handle,
+    mut request: Request,
+    place: Place,
+) -> (io::Result<u32>, Request) {
+    if place != Place::Memory || !request.is_quick() {
+        return Operation::new(ring, request, place.punt(), place.lane()).await;
+    }
+    let mut tries = 0;
+    loop {
+        match ring.perform_now(&mut request) {
+            Err(error) if retry::again(request.kind(), &error, &mut tries) => {}
+            result => return (result, request),
         }
     }
 }

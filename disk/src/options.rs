@@ -69,6 +69,12 @@ pub struct Options {
     /// Most operations in flight on one filesystem that may block without end (network, FUSE).
     /// Below `workers_max`, so that one hung mount leaves workers for the others.
     pub remote_max: usize,
+    /// Operations of io_uring, by the names of [`Capabilities::operations`], to treat as if this
+    /// kernel lacked them: they go to worker threads. For tests, and for a kernel whose operation
+    /// is broken.
+    ///
+    /// [`Capabilities::operations`]: crate::Capabilities::operations
+    pub masked: Vec<&'static str>,
 }
 
 impl Default for Options {
@@ -79,6 +85,7 @@ impl Default for Options {
             cq_entries: 1024,
             workers_max: 128,
             remote_max: 32,
+            masked: Vec::new(),
         }
     }
 }

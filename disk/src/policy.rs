@@ -52,6 +52,15 @@ impl Place {
         matches!(self, Place::Remote(_))
     }
 
+    /// Where a call that touches both may be made: where the worse of them may be touched.
+    #[must_use]
+    pub fn or_worse(self, other: Place) -> Place {
+        match (self, other) {
+            (Place::Remote(_), _) | (Place::Local, Place::Memory) => self,
+            (_, other) => other,
+        }
+    }
+
     /// The queue to wait in, if this place has one.
     #[must_use]
     pub fn lane(self) -> Option<Lane> {

@@ -213,6 +213,21 @@ impl PoolBuf {
         self.filled = length.min(self.shared.size);
     }
 
+    /// Makes `bytes`, or as many of them as fit, the content. Tells how many.
+    ///
+    /// ```
+    /// let pool = ambidex_disk::Pool::new(1, 4096);
+    /// let mut buffer = pool.try_take().unwrap();
+    /// assert_eq!((buffer.copy_from(b"abc"), &*buffer), (3, &b"abc"[..]));
+    /// ```
+    pub fn copy_from(&mut self, bytes: &[u8]) -> usize {
+        // The arena was zeroed: more of it than has been read into is initialised all the same.
+        self.set_filled(bytes.len());
+        let length = self.filled;
+        self.copy_from_slice(&bytes[..length]);
+        length
+    }
+
     /// Turns the buffer into shared immutable bytes, without a copy. The pool gets it back when
     /// the last clone is gone.
     ///

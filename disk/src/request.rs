@@ -2,17 +2,23 @@
 
 use std::ffi::CString;
 use std::mem::MaybeUninit;
-use std::os::fd::{AsRawFd, IntoRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, IntoRawFd, OwnedFd, RawFd};
 use std::rc::Rc;
 
-use crate::buffer::Loan;
 use crate::file::Descriptor;
-use crate::kernel::{Call, OpenHow};
+use crate::kernel::{Attribute, Call, Change, Naming, OpenHow, Transfer, Way};
+use crate::loan::Loan;
 use crate::retry::Kind;
 use crate::syscalls;
 
 /// The most bytes that one read or write moves; read(2).
 pub(crate) const TRANSFER_MAX: u32 = 0x7fff_f000;
+
+/// The most buffers that one vectored call takes, `UIO_MAXIOV`; readv(2).
+pub(crate) const BUFFERS_MAX: usize = 1024;
+
+/// The longest write that the loop copies to a memory filesystem itself.
+const DIRECT_MAX: usize = 128 * 1024;
 
 /// What a slot holds while the kernel works. Every pointer of the lowered call leads into heap
 /// memory owned here, so the request itself may move.
@@ -35,6 +41,103 @@ pub(crate) enum Request {
     Close {
         fd: OwnedFd,
     },
+    Write {
+        file: Rc<Descriptor>,
+        loan: Loan,
+        offset: u64,
+        flags: i32,
+    },
+    Vectored {
+        file: Rc<Descriptor>,
+        loans: Vec<Loan>,
+        /// Filled by [`Request::lower`].
+        buffers: Vec<libc::iovec>,
+        offset: u64,
+        way: Way,
+    },
+    Change {
+        file: Rc<Descriptor>,
+        change: Change,
+    },
+    Name {
+        at: Spot,
+        task: Task,
+    },
+    Attribute {
+        file: Rc<Descriptor>,
+        name: CString,
+        value: Loan,
+        attribute: Attribute,
+    },
+    Entries {
+        file: Rc<Descriptor>,
+        loan: Loan,
+    },
+    Transfer {
+        from: Rc<Descriptor>,
+        to: Rc<Descriptor>,
+        length: usize,
+        transfer: Transfer,
+    },
+}
+
+/// A path, and the directory that it starts from.
+pub(crate) struct Spot {
+    pub(crate) dir: Option<Rc<Descriptor>>,
+    pub(crate) path: CString,
+}
+
+impl Spot {
+    fn raw(&self) -> (RawFd, *const libc::c_char) {
+        let dir = self.dir.as_ref();
+        (
+            dir.map_or(libc::AT_FDCWD, |dir| dir.as_raw_fd()),
+            self.path.as_ptr(),
+        )
+    }
+}
+
+/// What is done to a name, and the memory that it takes.
+pub(crate) enum Task {
+    Unlink,
+    RemoveDir,
+    CreateDir { mode: u32 },
+    Symlink { target: CString },
+    ReadLink { loan: Loan },
+    Rename { to: Spot, flags: u32 },
+    HardLink { to: Spot },
+}
+
+impl Task {
+    fn lower(&mut self) -> Naming {
+        match self {
+            Task::Unlink => Naming::Unlink,
+            Task::RemoveDir => Naming::RemoveDir,
+            Task::CreateDir { mode } => Naming::CreateDir { mode: *mode },
+            Task::Symlink { target } => Naming::Symlink {
+                target: target.as_ptr(),
+            },
+            Task::ReadLink { loan } => {
+                let (buffer, length) = loan.target();
+                Naming::ReadLink {
+                    buffer,
+                    length: transfer(length),
+                }
+            }
+            Task::Rename { to, flags } => {
+                let (dir, path) = to.raw();
+                Naming::Rename {
+                    dir,
+                    path,
+                    flags: *flags,
+                }
+            }
+            Task::HardLink { to } => {
+                let (dir, path) = to.raw();
+                Naming::HardLink { dir, path }
+            }
+        }
+    }
 }
 
 impl Request {
@@ -42,9 +145,46 @@ impl Request {
         match self {
             Request::Read { flags, .. } if flags & libc::RWF_NOWAIT != 0 => Kind::ReadNoWait,
             Request::Read { .. } => Kind::Read,
+            Request::Open { how, .. } if how.flags & libc::O_EXCL as u64 != 0 => Kind::Create,
             Request::Open { .. } => Kind::Open,
             Request::Status { .. } => Kind::Status,
             Request::Close { .. } => Kind::Close,
+            Request::Write { flags, .. } if flags & libc::RWF_APPEND != 0 => Kind::Append,
+            Request::Write { .. } => Kind::Write,
+            Request::Vectored { way: Way::Read, .. } => Kind::Read,
+            Request::Vectored {
+                way: Way::Write, ..
+            } => Kind::Write,
+            Request::Change { .. } => Kind::Change,
+            Request::Name {
+                task: Task::ReadLink { .. },
+                ..
+            }
+            | Request::Entries { .. } => Kind::Look,
+            Request::Name { .. } => Kind::Name,
+            Request::Attribute { attribute, .. } => match attribute {
+                Attribute::Get | Attribute::List => Kind::Look,
+                Attribute::Set { .. } | Attribute::Remove => Kind::Name,
+            },
+            Request::Transfer { .. } => Kind::Transfer,
+        }
+    }
+
+    /// Whether a memory filesystem answers at once: what copies little and frees nothing.
+    /// io_uring would hand each of these to a thread.
+    pub(crate) fn is_quick(&self) -> bool {
+        match self {
+            Request::Write { loan, .. } => loan.source().1 <= DIRECT_MAX,
+            Request::Change { change, .. } => matches!(
+                change,
+                Change::Sync | Change::SyncData | Change::SyncRange { .. }
+            ),
+            Request::Name { task, .. } => matches!(
+                task,
+                Task::CreateDir { .. } | Task::Symlink { .. } | Task::HardLink { .. }
+            ),
+            Request::Attribute { .. } => true,
+            _ => false,
         }
     }
 
@@ -61,7 +201,7 @@ impl Request {
                 Call::Read {
                     fd: file.as_raw_fd(),
                     buffer,
-                    length: u32::try_from(length).map_or(TRANSFER_MAX, |l| l.min(TRANSFER_MAX)),
+                    length: transfer(length),
                     offset: *offset,
                     flags: *flags,
                 }
@@ -77,6 +217,97 @@ impl Request {
                 into: into.as_mut_ptr(),
             },
             Request::Close { fd } => Call::Close { fd: fd.as_raw_fd() },
+            Request::Write {
+                file,
+                loan,
+                offset,
+                flags,
+            } => {
+                let (buffer, length) = loan.source();
+                Call::Write {
+                    fd: file.as_raw_fd(),
+                    buffer,
+                    length: transfer(length),
+                    offset: *offset,
+                    flags: *flags,
+                }
+            }
+            Request::Vectored {
+                file,
+                loans,
+                buffers,
+                offset,
+                way,
+            } => {
+                buffers.clear();
+                buffers.extend(loans.iter_mut().take(BUFFERS_MAX).map(|l| iovec(l, *way)));
+                Call::Vectored {
+                    fd: file.as_raw_fd(),
+                    buffers: buffers.as_ptr(),
+                    count: buffers.len() as u32,
+                    offset: *offset,
+                    way: *way,
+                }
+            }
+            Request::Change { file, change } => Call::Change {
+                fd: file.as_raw_fd(),
+                change: *change,
+            },
+            other => other.lower_rest(),
+        }
+    }
+
+    fn lower_rest(&mut self) -> Call {
+        match self {
+            Request::Name { at, task } => {
+                let (dir, path) = at.raw();
+                Call::Name {
+                    dir,
+                    path,
+                    naming: task.lower(),
+                }
+            }
+            Request::Attribute {
+                file,
+                name,
+                value,
+                attribute,
+            } => {
+                let (value, length) = match attribute {
+                    Attribute::Set { .. } => {
+                        let (start, length) = value.source();
+                        (start.cast_mut(), length)
+                    }
+                    _ => value.target(),
+                };
+                Call::Attribute {
+                    fd: file.as_raw_fd(),
+                    name: name.as_ptr(),
+                    value,
+                    length: transfer(length),
+                    attribute: *attribute,
+                }
+            }
+            Request::Entries { file, loan } => {
+                let (buffer, length) = loan.target();
+                Call::Entries {
+                    fd: file.as_raw_fd(),
+                    buffer,
+                    length: transfer(length),
+                }
+            }
+            Request::Transfer {
+                from,
+                to,
+                length,
+                transfer: how,
+            } => Call::Transfer {
+                from: from.as_raw_fd(),
+                to: to.as_raw_fd(),
+                length: transfer(*length),
+                transfer: *how,
+            },
+            _ => unreachable!("lowered above"),
         }
     }
 
@@ -93,6 +324,25 @@ impl Request {
             }
             _ => None,
         }
+    }
+}
+
+/// The part of `length` that one call moves.
+fn transfer(length: usize) -> u32 {
+    u32::try_from(length).map_or(TRANSFER_MAX, |length| length.min(TRANSFER_MAX))
+}
+
+fn iovec(loan: &mut Loan, way: Way) -> libc::iovec {
+    let (start, length) = match way {
+        Way::Read => loan.target(),
+        Way::Write => {
+            let (start, length) = loan.source();
+            (start.cast_mut(), length)
+        }
+    };
+    libc::iovec {
+        iov_base: start.cast(),
+        iov_len: length,
     }
 }
 

@@ -24,6 +24,20 @@ pub enum Kind {
     Status,
     /// A close.
     Close,
+    /// A write.
+    Write,
+    /// A write to the end of a file.
+    Append,
+    /// An open that must create.
+    Create,
+    /// A change of names or attributes, that is not the same if made twice.
+    Name,
+    /// A look at names or attributes.
+    Look,
+    /// A copy or splice.
+    Transfer,
+    /// A sync, or a change of a file's extents, that is the same if made twice.
+    Change,
     /// io_uring_enter(2) itself.
     Enter,
 }
@@ -41,22 +55,34 @@ pub const RETRIES_MAX: u8 = 16;
 /// ```
 #[must_use]
 pub fn judge(kind: Kind, errno: i32) -> Verdict {
-    use Kind::{Close, Enter, Open, Read, ReadNoWait, Status};
+    use Kind::{
+        Append, Change, Close, Create, Enter, Look, Name, Open, Read, ReadNoWait, Status, Transfer,
+        Write,
+    };
     match (kind, errno) {
         // close(2): the descriptor is gone whatever the errno says; a retry could close a
         // stranger's.
         (Close, libc::EINTR) => Verdict::Report,
-        (Read | ReadNoWait | Open | Status, libc::EINTR) => Verdict::Retry,
-        // A regular file never answers this to a read that may wait, except from old kernels
+        // It may have been made all the same: a second one would find the first one's file, or
+        // append the same bytes twice.
+        (Create | Name | Append, libc::EINTR) => Verdict::Report,
+        // A write or copy that was interrupted has moved nothing, or it would be short.
+        (Read | ReadNoWait | Write | Open | Status | Change | Look | Transfer, libc::EINTR) => {
+            Verdict::Retry
+        }
+        // A regular file never answers this to a read or write that may wait, except from old kernels
         // under memory pressure; openat2(2) answers it when a rename races RESOLVE_BENEATH.
-        (Read | Open | Status, libc::EAGAIN) => Verdict::Retry,
+        (Read | Write | Append | Open | Create | Status, libc::EAGAIN) => Verdict::Retry,
         // io_uring_enter(2): out of requests or memory, or completions must be reaped first.
         (Enter, libc::EINTR | libc::EAGAIN | libc::EBUSY | libc::ENOMEM) => Verdict::Retry,
         (Enter, _) => Verdict::Bug,
-        // The descriptor is pinned and the memory is lent: neither can be bad. To a read, EBADF
-        // also says that the file was not opened for reading.
+        // The descriptor is pinned and the memory is lent: neither can be bad. To a read
+        // or write, EBADF also says that the file was not opened for that.
         (Status | Close, libc::EBADF) => Verdict::Bug,
-        (Read | ReadNoWait | Open | Status, libc::EFAULT) => Verdict::Bug,
+        (
+            Read | ReadNoWait | Write | Append | Open | Create | Status | Name | Look,
+            libc::EFAULT,
+        ) => Verdict::Bug,
         _ => Verdict::Report,
     }
 }

@@ -17,7 +17,7 @@ use crate::capabilities::Capabilities;
 use crate::gate::{Gate, Ticket};
 use crate::kernel::{Completion, Entry, Kernel};
 use crate::linux;
-use crate::operation::{Admission, Admitted};
+use crate::operation::{Admission, Admitted, answer};
 use crate::operations::{Key, Operations, Outcome};
 use crate::options::Options;
 use crate::policy::{Lane, Mounts};
@@ -635,6 +635,11 @@ impl Handle {
         self.inner.state.borrow().counters
     }
 
+    /// Whether both belong to one ring.
+    pub(crate) fn is_same(&self, other: &Handle) -> bool {
+        Rc::ptr_eq(&self.inner, &other.inner)
+    }
+
     pub(crate) fn mounts(&self) -> &Mounts {
         &self.inner.mounts
     }
@@ -648,6 +653,15 @@ impl Handle {
             Some(kernel) => call(&**kernel),
             None => Err(shut_down()),
         }
+    }
+
+    /// Makes the call that `request` stands for on this thread.
+    pub(crate) fn perform_now(&self, request: &mut Request) -> io::Result<u32> {
+        let call = request.lower();
+        self.with_kernel(|kernel| {
+            // SAFETY: the pointers lead into memory owned by the request, borrowed for the call.
+            answer(unsafe { kernel.perform_now(&call) })
+        })
     }
 
     pub(crate) fn admit(&self, mut admission: Admission, waker: &Waker) -> Admitted {

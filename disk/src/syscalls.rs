@@ -1,6 +1,9 @@
 //! System calls that both backends make on a calling thread.
 #![allow(unsafe_code)]
 
+mod names;
+mod write;
+
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
@@ -9,7 +12,8 @@ use crate::kernel::{Call, OpenHow};
 use crate::metadata::Metadata;
 
 /// What statx(2) is asked for.
-pub(crate) const STATUS_MASK: u32 = libc::STATX_BASIC_STATS | libc::STATX_MNT_ID;
+pub(crate) const STATUS_MASK: u32 =
+    libc::STATX_BASIC_STATS | libc::STATX_MNT_ID | libc::STATX_DIOALIGN;
 /// How statx(2) is asked of an open file.
 pub(crate) const STATUS_FLAGS: i32 = libc::AT_EMPTY_PATH;
 
@@ -57,6 +61,40 @@ pub(crate) unsafe fn perform(call: &Call, openat2: bool) -> i32 {
             // SAFETY: the call owns this descriptor.
             answer(unsafe { libc::close(fd) } as isize)
         }
+        Call::Write {
+            fd,
+            buffer,
+            length,
+            offset,
+            flags,
+        } => {
+            // SAFETY: the caller promises `length` readable bytes at `buffer`.
+            let from = unsafe { std::slice::from_raw_parts(buffer, length as usize) };
+            answer(write::pwritev2(fd, from, offset, flags))
+        }
+        Call::Vectored {
+            fd,
+            buffers,
+            count,
+            offset,
+            way,
+        } => {
+            // SAFETY: the caller promises that the buffers, and what they describe, are valid.
+            answer(unsafe { write::vectored(fd, buffers, count, offset, way) })
+        }
+        Call::Change { fd, change } => write::change(fd, change),
+        Call::Name { dir, path, naming } => {
+            // SAFETY: the caller promises that the paths and buffers are valid.
+            answer(unsafe { names::name(dir, path, naming) })
+        }
+        // SAFETY: the caller promises that what they point to is valid.
+        Call::Attribute { .. } | Call::Entries { .. } => unsafe { names::look(call) },
+        Call::Transfer {
+            from,
+            to,
+            length,
+            transfer,
+        } => answer(write::transfer(from, to, length as usize, transfer)),
     }
 }
 
@@ -86,20 +124,24 @@ pub(crate) unsafe fn open(
     }
 }
 
-/// preadv2(2) of one buffer. What cannot seek is read where it is, as io_uring does.
+/// preadv2(2) of one buffer.
 fn preadv2(fd: RawFd, into: &mut [MaybeUninit<u8>], offset: u64, flags: i32) -> isize {
-    const WHERE_IT_IS: libc::off64_t = -1;
     let iovec = libc::iovec {
         iov_base: into.as_mut_ptr().cast(),
         iov_len: into.len(),
     };
-    let read = |offset| {
+    at_offset(offset, |offset| {
         // SAFETY: `iovec` describes `into`, which is borrowed for the call.
         unsafe { libc::preadv2(fd, &raw const iovec, 1, offset, flags) }
-    };
-    let result = read(libc::off64_t::try_from(offset).unwrap_or(libc::off64_t::MAX));
+    })
+}
+
+/// Calls with `offset`. What cannot seek is read or written where it is, as io_uring does.
+fn at_offset(offset: u64, call: impl Fn(libc::off64_t) -> isize) -> isize {
+    const WHERE_IT_IS: libc::off64_t = -1;
+    let result = call(libc::off64_t::try_from(offset).unwrap_or(libc::off64_t::MAX));
     if result < 0 && io::Error::last_os_error().raw_os_error() == Some(libc::ESPIPE) {
-        return read(WHERE_IT_IS);
+        return call(WHERE_IT_IS);
     }
     result
 }
@@ -130,6 +172,11 @@ pub(crate) fn status_cached(fd: BorrowedFd<'_>) -> io::Result<Metadata> {
     } as isize)?;
     // SAFETY: zeroed before and filled by the kernel now; every bit pattern is valid.
     Ok(Metadata::from_statx(unsafe { statx.assume_init() }))
+}
+
+/// See [`Kernel::duplicate`](crate::Kernel::duplicate).
+pub(crate) fn duplicate(fd: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    fd.try_clone_to_owned()
 }
 
 /// Whether openat2(2) may be called here.

@@ -7,7 +7,7 @@
 use std::collections::VecDeque;
 use std::io;
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
 use crate::capabilities::{Backend, Capabilities};
@@ -88,7 +88,15 @@ impl Threads {
             }
             // SAFETY: pushed under the contract of `Kernel::push`.
             Call::Close { .. } => Some(unsafe { syscalls::perform(&entry.call, true) }),
-            Call::Status { .. } => None,
+            // What changes a file may wait for its journal, or for room.
+            Call::Status { .. }
+            | Call::Write { .. }
+            | Call::Vectored { .. }
+            | Call::Change { .. }
+            | Call::Name { .. }
+            | Call::Attribute { .. }
+            | Call::Entries { .. }
+            | Call::Transfer { .. } => None,
         }
     }
 }
@@ -166,6 +174,15 @@ impl Kernel for Threads {
         flags: i32,
     ) -> io::Result<usize> {
         syscalls::read_now(fd, into, offset, flags)
+    }
+
+    unsafe fn perform_now(&self, call: &Call) -> i32 {
+        // SAFETY: the caller's promise is passed on.
+        unsafe { syscalls::perform(call, self.capabilities.openat2) }
+    }
+
+    fn duplicate(&self, fd: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+        syscalls::duplicate(fd)
     }
 
     fn status_cached(&self, fd: BorrowedFd<'_>) -> io::Result<Metadata> {

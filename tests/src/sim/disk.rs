@@ -10,17 +10,17 @@
 
 mod control;
 mod counted;
+mod perform;
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::ffi::CStr;
 use std::fs;
 use std::io;
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, OwnedFd, RawFd};
 use std::rc::Rc;
 
-use ambidex::disk::kernel::{Call, Completion, Entry, OpenHow};
+use ambidex::disk::kernel::{Call, Completion, Entry};
 use ambidex::disk::{Backend, Capabilities, Kernel, Metadata};
 use fastrand::Rng;
 use rustix::event::EventfdFlags;
@@ -46,6 +46,8 @@ pub struct Faults {
     pub defer: u32,
     /// A read moves fewer bytes than it could.
     pub short_read: u32,
+    /// A write moves fewer bytes than it could.
+    pub short_write: u32,
     /// The answer is `EINTR` or `EAGAIN`.
     pub again: u32,
     /// The answer is `EIO`.
@@ -62,6 +64,7 @@ impl Faults {
             delay: some(),
             defer: some(),
             short_read: some(),
+            short_write: some(),
             again: some(),
             io_error: some() / 4,
         }
@@ -92,18 +95,23 @@ pub struct Seen {
     pub waits: u64,
 }
 
+/// What a file holds.
+type Content = Rc<RefCell<Vec<u8>>>;
+
 struct World {
     rng: Rng,
     faults: Faults,
     disk: Disk,
-    files: BTreeMap<Vec<u8>, Rc<Vec<u8>>>,
-    open: HashMap<RawFd, Rc<Vec<u8>>>,
+    files: BTreeMap<Vec<u8>, Content>,
+    open: HashMap<RawFd, Content>,
     prototype: OwnedFd,
     /// The name of the pipe in /proc/self/fd.
     pipe: String,
     queued: VecDeque<Entry>,
     /// Taken and not answered.
     working: Vec<Entry>,
+    /// What was lent to be written out, by `user_data`.
+    lent: HashMap<u64, Vec<u8>>,
     deferred: VecDeque<Completion>,
     posted: VecDeque<Completion>,
     /// Errnos of the next enters; 0 is success.
@@ -149,6 +157,7 @@ pub fn fake(sq_entries: usize, cq_entries: usize, seed: u64) -> (FakeDisk, Contr
         pipe: link.to_string_lossy().into_owned(),
         queued: VecDeque::new(),
         working: Vec::new(),
+        lent: HashMap::new(),
         deferred: VecDeque::new(),
         posted: VecDeque::new(),
         enter_script: VecDeque::new(),
@@ -205,10 +214,7 @@ impl World {
         }
         for entry in self.queued.drain(..count).collect::<Vec<_>>() {
             self.seen.taken += 1;
-            if let Call::Read { buffer, length, .. } = entry.call {
-                // SAFETY: the pusher promises `length` writable bytes until the completion.
-                unsafe { buffer.write_bytes(POISON, length as usize) };
-            }
+            self.mark(&entry);
             self.working.push(entry);
             if !self.hang && !chance(&mut self.rng, self.faults.delay) {
                 self.finish_one();
@@ -236,14 +242,7 @@ impl World {
     }
 
     fn answer(&mut self, entry: &Entry) -> i32 {
-        if let Call::Read { buffer, length, .. } = entry.call {
-            // SAFETY: as in `take`; nobody else may touch them meanwhile.
-            let lent = unsafe { std::slice::from_raw_parts(buffer, length as usize) };
-            assert!(
-                lent.iter().all(|byte| *byte == POISON),
-                "a lent buffer was touched"
-            );
-        }
+        self.check(entry);
         if let Some(result) = self.answer_script.pop_front() {
             return result;
         }
@@ -261,57 +260,16 @@ impl World {
         self.perform(&entry.call)
     }
 
-    fn perform(&mut self, call: &Call) -> i32 {
-        match *call {
-            Call::Read {
-                fd,
-                buffer,
-                length,
-                offset,
-                ..
-            } => {
-                let content = Rc::clone(self.open.get(&fd).expect("the descriptor is pinned"));
-                let start =
-                    usize::try_from(offset).map_or(content.len(), |at| at.min(content.len()));
-                let mut count = (length as usize).min(content.len() - start);
-                if count > 1 && chance(&mut self.rng, self.faults.short_read) {
-                    count = self.rng.usize(1..count);
-                }
-                let from = content[start..].as_ptr();
-                // SAFETY: `count` is within both, and the buffer is lent to us alone.
-                unsafe { buffer.copy_from_nonoverlapping(from, count) };
-                count as i32
-            }
-            Call::Open { path, how, .. } => {
-                // SAFETY: the pusher keeps the path until the completion.
-                let path = unsafe { CStr::from_ptr(path) };
-                // SAFETY: the pusher keeps it until the completion.
-                let _how: OpenHow = unsafe { *how };
-                self.open_file(path.to_bytes())
-            }
-            Call::Status { fd, into, .. } => {
-                let status = self.status(fd);
-                // SAFETY: the pusher keeps the box until the completion.
-                unsafe { into.write(status) };
-                0
-            }
-            Call::Close { fd } => {
-                assert!(
-                    self.open.remove(&fd).is_some(),
-                    "closed a descriptor that is not open"
-                );
-                // SAFETY: a close owns its descriptor.
-                drop(unsafe { OwnedFd::from_raw_fd(fd) });
-                0
-            }
-        }
-    }
-
-    fn open_file(&mut self, path: &[u8]) -> i32 {
-        let Some(content) = self.files.get(path) else {
-            return -libc::ENOENT;
+    fn open_file(&mut self, path: &[u8], flags: i32) -> i32 {
+        let content = match self.files.get(path) {
+            Some(_) if flags & libc::O_EXCL != 0 => return -libc::EEXIST,
+            Some(content) => Rc::clone(content),
+            None if flags & libc::O_CREAT == 0 => return -libc::ENOENT,
+            None => Rc::clone(self.files.entry(path.to_vec()).or_default()),
         };
-        let content = Rc::clone(content);
+        if flags & libc::O_TRUNC != 0 {
+            content.borrow_mut().clear();
+        }
         match self.prototype.try_clone() {
             Ok(fd) => {
                 let fd = fd.into_raw_fd();
@@ -333,7 +291,7 @@ impl World {
         let mut status: libc::statx = unsafe { MaybeUninit::zeroed().assume_init() };
         status.stx_mask = libc::STATX_BASIC_STATS | libc::STATX_MNT_ID;
         status.stx_mode = (libc::S_IFREG | 0o644) as u16;
-        status.stx_size = self.open.get(&fd).map_or(0, |content| content.len() as u64);
+        status.stx_size = self.open.get(&fd).map_or(0, |c| c.borrow().len() as u64);
         status.stx_ino = fd as u64;
         status.stx_mnt_id = mount_of(filesystems).unwrap_or(u64::MAX / 2);
         status
@@ -446,13 +404,30 @@ impl Kernel for FakeDisk {
         let content = world
             .open
             .get(&fd.as_raw_fd())
-            .expect("the descriptor is pinned");
+            .expect("the descriptor is pinned")
+            .borrow();
         let start = usize::try_from(offset).map_or(content.len(), |at| at.min(content.len()));
         let count = into.len().min(content.len() - start);
         for (to, from) in into.iter_mut().zip(&content[start..start + count]) {
             to.write(*from);
         }
         Ok(count)
+    }
+
+    unsafe fn perform_now(&self, call: &Call) -> i32 {
+        let world = &mut *self.world.borrow_mut();
+        if let Some(result) = world.answer_script.pop_front() {
+            return result;
+        }
+        world.perform(call)
+    }
+
+    fn duplicate(&self, fd: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+        let world = &mut *self.world.borrow_mut();
+        let content = Rc::clone(&world.open[&fd.as_raw_fd()]);
+        let copy = world.prototype.try_clone()?;
+        world.open.insert(copy.as_raw_fd(), content);
+        Ok(copy)
     }
 
     fn status_cached(&self, fd: BorrowedFd<'_>) -> io::Result<Metadata> {

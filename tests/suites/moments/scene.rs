@@ -33,6 +33,7 @@ impl Scene {
             cq_entries: 2,
             workers_max: 1,
             remote_max: 1,
+            ..Options::default()
         };
         let scene = Scene {
             ring: Ring::new(&options).expect("a ring"),

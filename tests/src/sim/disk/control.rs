@@ -1,5 +1,6 @@
 //! What a test may do to a fake kernel, and ask of it.
 
+use std::cell::RefCell;
 use std::rc::Rc;
 
 use ambidex::disk::kernel::Completion;
@@ -14,7 +15,15 @@ impl Control {
         let mut world = self.world.borrow_mut();
         world
             .files
-            .insert(path.as_bytes().to_vec(), Rc::new(content));
+            .insert(path.as_bytes().to_vec(), Rc::new(RefCell::new(content)));
+    }
+
+    /// What a file holds now.
+    #[must_use]
+    pub fn content(&self, path: &str) -> Option<Vec<u8>> {
+        let world = self.world.borrow();
+        let content = world.files.get(path.as_bytes())?;
+        Some(content.borrow().clone())
     }
 
     /// Sets how likely faults are from now on.

@@ -30,6 +30,15 @@ impl CountedBuf {
         }
     }
 
+    /// A buffer that holds `content`, to be written out.
+    #[must_use]
+    pub fn holding(content: &[u8], alive: &Rc<Cell<usize>>) -> CountedBuf {
+        let mut buffer = CountedBuf::new(content.len(), alive);
+        buffer.memory[FENCE..FENCE + content.len()].copy_from_slice(content);
+        buffer.filled = content.len();
+        buffer
+    }
+
     /// What the last read has filled.
     #[must_use]
     pub fn filled(&self) -> &[u8] {

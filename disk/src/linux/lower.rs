@@ -1,0 +1,188 @@
+//! Calls as io_uring takes them, and which of them this kernel knows.
+
+use io_uring::types::{Fd, FsyncFlags};
+use io_uring::{Probe, opcode, squeue};
+
+use crate::kernel::{Attribute, Call, Change, Entry, Naming, Way};
+use crate::syscalls;
+
+/// The operations this crate submits.
+const OPERATIONS: [(&str, u8); 19] = [
+    ("OPENAT2", opcode::OpenAt2::CODE),
+    ("STATX", opcode::Statx::CODE),
+    ("READ", opcode::Read::CODE),
+    ("CLOSE", opcode::Close::CODE),
+    ("WRITE", opcode::Write::CODE),
+    ("READV", opcode::Readv::CODE),
+    ("WRITEV", opcode::Writev::CODE),
+    ("FSYNC", opcode::Fsync::CODE),
+    ("SYNC_FILE_RANGE", opcode::SyncFileRange::CODE),
+    ("FALLOCATE", opcode::Fallocate::CODE),
+    ("FTRUNCATE", opcode::Ftruncate::CODE),
+    ("FADVISE", opcode::Fadvise::CODE),
+    ("RENAMEAT", opcode::RenameAt::CODE),
+    ("UNLINKAT", opcode::UnlinkAt::CODE),
+    ("MKDIRAT", opcode::MkDirAt::CODE),
+    ("SYMLINKAT", opcode::SymlinkAt::CODE),
+    ("LINKAT", opcode::LinkAt::CODE),
+    ("FGETXATTR", opcode::FGetXattr::CODE),
+    ("FSETXATTR", opcode::FSetXattr::CODE),
+];
+
+/// Which operations this kernel knows. What it does not know goes to a worker thread, one by one.
+pub(super) struct Supported([bool; OPERATIONS.len()]);
+
+impl Supported {
+    /// What `probe` reports, without what is `masked`.
+    pub(super) fn new(probe: &Probe, masked: &[&str]) -> Supported {
+        Supported(
+            OPERATIONS.map(|(name, code)| probe.is_supported(code) && !masked.contains(&name)),
+        )
+    }
+
+    pub(super) fn has(&self, code: u8) -> bool {
+        let known = OPERATIONS.iter().position(|(_, other)| *other == code);
+        known.is_some_and(|at| self.0[at])
+    }
+
+    pub(super) fn list(&self) -> Vec<(&'static str, bool)> {
+        let names = OPERATIONS.iter().map(|(name, _)| *name);
+        names.zip(self.0).collect()
+    }
+
+    /// `entry` as io_uring takes it. `None`: it has no such operation here.
+    pub(super) fn lower(&self, entry: &Entry) -> Option<squeue::Entry> {
+        let lowered = lower(&entry.call)?;
+        let known = self.has(lowered.get_opcode() as u8);
+        known.then(|| lowered.user_data(entry.user_data))
+    }
+}
+
+fn lower(call: &Call) -> Option<squeue::Entry> {
+    Some(match *call {
+        Call::Read {
+            fd,
+            buffer,
+            length,
+            offset,
+            flags,
+        } => opcode::Read::new(Fd(fd), buffer, length)
+            .offset(offset)
+            .rw_flags(flags)
+            .build(),
+        // Both types are the kernel's `struct open_how`.
+        Call::Open { dir, path, how } => opcode::OpenAt2::new(Fd(dir), path, how.cast()).build(),
+        Call::Status { fd, empty, into } => opcode::Statx::new(Fd(fd), empty, into.cast())
+            .flags(syscalls::STATUS_FLAGS)
+            .mask(syscalls::STATUS_MASK)
+            .build(),
+        Call::Close { fd } => opcode::Close::new(Fd(fd)).build(),
+        Call::Write {
+            fd,
+            buffer,
+            length,
+            offset,
+            flags,
+        } => opcode::Write::new(Fd(fd), buffer, length)
+            .offset(offset)
+            .rw_flags(flags)
+            .build(),
+        Call::Vectored {
+            fd,
+            buffers,
+            count,
+            offset,
+            way: Way::Read,
+        } => opcode::Readv::new(Fd(fd), buffers, count)
+            .offset(offset)
+            .build(),
+        Call::Vectored {
+            fd,
+            buffers,
+            count,
+            offset,
+            way: Way::Write,
+        } => opcode::Writev::new(Fd(fd), buffers, count)
+            .offset(offset)
+            .build(),
+        Call::Change { fd, change } => lower_change(Fd(fd), change)?,
+        Call::Name { dir, path, naming } => lower_name(Fd(dir), path, naming)?,
+        Call::Attribute {
+            fd,
+            name,
+            value,
+            length,
+            attribute,
+        } => match attribute {
+            Attribute::Get => opcode::FGetXattr::new(Fd(fd), name, value.cast(), length).build(),
+            Attribute::Set { flags } => {
+                let value = value.cast_const().cast();
+                opcode::FSetXattr::new(Fd(fd), name, value, length)
+                    .flags(flags)
+                    .build()
+            }
+            Attribute::List | Attribute::Remove => return None,
+        },
+        // io_uring has no getdents64 and no copy_file_range. A splice that waits for a pipe would
+        // keep a worker of io-wq, and with it the end of the submitting thread (decision 004).
+        Call::Entries { .. } | Call::Transfer { .. } => return None,
+    })
+}
+
+fn lower_name(dir: Fd, path: *const libc::c_char, naming: Naming) -> Option<squeue::Entry> {
+    Some(match naming {
+        Naming::Unlink => opcode::UnlinkAt::new(dir, path).build(),
+        Naming::RemoveDir => opcode::UnlinkAt::new(dir, path)
+            .flags(libc::AT_REMOVEDIR)
+            .build(),
+        Naming::CreateDir { mode } => opcode::MkDirAt::new(dir, path).mode(mode).build(),
+        Naming::Symlink { target } => opcode::SymlinkAt::new(dir, target, path).build(),
+        Naming::ReadLink { .. } => return None,
+        Naming::Rename {
+            dir: to_dir,
+            path: to,
+            flags,
+        } => opcode::RenameAt::new(dir, path, Fd(to_dir), to)
+            .flags(flags)
+            .build(),
+        Naming::HardLink {
+            dir: to_dir,
+            path: to,
+        } => opcode::LinkAt::new(dir, path, Fd(to_dir), to).build(),
+    })
+}
+
+/// Where the entry's length has 32 bits and the call's more, the ring cannot say it.
+fn lower_change(fd: Fd, change: Change) -> Option<squeue::Entry> {
+    Some(match change {
+        Change::Sync => opcode::Fsync::new(fd).build(),
+        Change::SyncData => opcode::Fsync::new(fd).flags(FsyncFlags::DATASYNC).build(),
+        Change::SyncRange {
+            offset,
+            length,
+            flags,
+        } => opcode::SyncFileRange::new(fd, u32::try_from(length).ok()?)
+            .offset(offset)
+            .flags(flags)
+            .build(),
+        Change::Allocate {
+            mode,
+            offset,
+            length,
+        } => opcode::Fallocate::new(fd, length)
+            .offset(offset)
+            .mode(mode)
+            .build(),
+        Change::Truncate { length } => opcode::Ftruncate::new(fd, length).build(),
+        Change::Advise {
+            offset,
+            length,
+            advice,
+        } => {
+            let length = u32::try_from(length).ok()?;
+            opcode::Fadvise::new(fd, length.into(), advice)
+                .offset(offset)
+                .build()
+        }
+    })
+}
