@@ -149,6 +149,20 @@ mod tests {
     }
 
     #[test]
+    fn of_two_places_the_worse_decides() {
+        let far = Place::Remote(Lane::Mount(1));
+        for (worse, better) in [
+            (far, Place::Local),
+            (far, Place::Memory),
+            (Place::Local, Place::Memory),
+            (Place::Memory, Place::Memory),
+        ] {
+            assert_eq!(worse.or_worse(better), worse);
+            assert_eq!(better.or_worse(worse), worse);
+        }
+    }
+
+    #[test]
     fn lines_that_make_no_sense_are_passed_over() {
         for table in ["", "\n\n", "x y z", "22", "22 1 254:0 / / rw", "22 1 -"] {
             assert_eq!(filesystem_of(table, 22), None, "{table:?}");

@@ -186,3 +186,70 @@ fn lower_change(fd: Fd, change: Change) -> Option<squeue::Entry> {
         }
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// All operations but `missing`.
+    fn without(missing: &str) -> Supported {
+        Supported(OPERATIONS.map(|(name, _)| name != missing))
+    }
+
+    fn goes_to_the_ring(supported: &Supported, call: Call) -> bool {
+        let entry = Entry {
+            call,
+            punt: false,
+            user_data: 7,
+        };
+        supported.lower(&entry).is_some()
+    }
+
+    #[test]
+    fn what_is_missing_is_not_lowered_and_nothing_else_is_touched() {
+        let (close, sync) = (
+            Call::Close { fd: 3 },
+            Call::Change {
+                fd: 3,
+                change: Change::Sync,
+            },
+        );
+        assert!(goes_to_the_ring(&without(""), close) && goes_to_the_ring(&without(""), sync));
+        assert!(!goes_to_the_ring(&without("CLOSE"), close));
+        assert!(goes_to_the_ring(&without("CLOSE"), sync));
+        assert!(!goes_to_the_ring(&without("FSYNC"), sync));
+        assert!(without("CLOSE").list().contains(&("CLOSE", false)));
+    }
+
+    #[test]
+    fn a_length_that_an_entry_cannot_say_is_not_cut() {
+        for (length, fits) in [(u64::from(u32::MAX), true), (1 << 32, false)] {
+            let ranges = [
+                Change::SyncRange {
+                    offset: 0,
+                    length,
+                    flags: 0,
+                },
+                Change::Advise {
+                    offset: 0,
+                    length,
+                    advice: 0,
+                },
+            ];
+            for change in ranges {
+                let call = Call::Change { fd: 3, change };
+                assert_eq!(goes_to_the_ring(&without(""), call), fits, "{change:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_io_uring_does_not_have_is_not_lowered() {
+        let entries = Call::Entries {
+            fd: 3,
+            buffer: std::ptr::null_mut(),
+            length: 0,
+        };
+        assert!(!goes_to_the_ring(&without(""), entries));
+    }
+}
