@@ -338,7 +338,9 @@ pub trait Kernel {
     /// `EINTR`, `EAGAIN`, `EBUSY`, `ENOMEM`: nothing is lost, enter again later.
     fn enter(&mut self) -> io::Result<()>;
 
-    /// Whether completions exist that only an enter brings out (`SQ_TASKRUN`, `SQ_CQ_OVERFLOW`).
+    /// Whether completions may exist that only an enter brings out (`SQ_TASKRUN`,
+    /// `SQ_CQ_OVERFLOW`). A hint: the kernel adds the work before it raises the flag, and an enter in
+    /// between runs the work, so the flag can stay up with nothing behind it until work comes again.
     fn deferred(&mut self) -> bool;
 
     /// The next completion.
@@ -348,6 +350,7 @@ pub trait Kernel {
     fn doorbell(&self) -> BorrowedFd<'_>;
 
     /// From now on the doorbell rings. False if there is something to reap already: do not sleep.
+    /// What is deferred by now is brought out first, so that a stale flag keeps nobody awake.
     fn arm(&mut self) -> bool;
 
     /// From now on the doorbell need not ring.

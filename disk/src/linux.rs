@@ -282,7 +282,12 @@ impl Kernel for Uring {
         // The kernel adds work, flags it, then reads the switch; we switch, then read the flag.
         // With a full fence on both sides one of the two sees the other.
         fence(Ordering::SeqCst);
-        self.answers.arm() && self.ring.completion().is_empty() && !self.deferred()
+        // What was deferred before this enter is run by it; what comes later rings. So afterwards
+        // the flag says nothing any more.
+        if self.deferred() && self.enter_with(0).is_err() {
+            return false;
+        }
+        self.answers.arm() && self.ring.completion().is_empty()
     }
 
     fn disarm(&mut self) {

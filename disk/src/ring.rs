@@ -251,22 +251,24 @@ impl Ring {
     /// Those of [`Ring::submit`].
     pub fn reap(&mut self, budget: usize) -> io::Result<usize> {
         let mut reaped = 0;
-        while reaped < budget {
+        let mut entered = false;
+        loop {
             let batch = self.reap_batch(budget - reaped);
             reaped += batch;
             self.settle();
-            let deferred = {
-                let state = &mut *self.inner.state.borrow_mut();
-                state
-                    .kernel
-                    .as_mut()
-                    .is_some_and(|kernel| kernel.deferred())
-            };
-            if !deferred || !self.enter()? {
-                break;
+            // The flag is a hint and may stay up with nothing behind it: see `Kernel::deferred`.
+            let in_vain = entered && batch == 0;
+            if reaped == budget || in_vain || !self.has_deferred() || !self.enter()? {
+                return Ok(reaped);
             }
+            entered = true;
         }
-        Ok(reaped)
+    }
+
+    fn has_deferred(&self) -> bool {
+        let state = &mut *self.inner.state.borrow_mut();
+        let kernel = state.kernel.as_mut();
+        kernel.is_some_and(|kernel| kernel.deferred())
     }
 
     fn reap_batch(&mut self, budget: usize) -> usize {
@@ -328,6 +330,12 @@ impl Ring {
             Some(kernel) => Ok(watch(kernel.doorbell())),
             None => Err(shut_down()),
         }
+    }
+
+    /// Whether operations are in flight or descriptors wait to be closed.
+    #[must_use]
+    pub fn is_busy(&self) -> bool {
+        self.in_flight() > 0 || !self.inner.closing.borrow().is_empty()
     }
 
     /// Operations that the kernel may still work on.

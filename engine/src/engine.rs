@@ -221,7 +221,7 @@ impl Engine {
             operations_given_up: 0,
         };
         let deadline = core.clock.now() + patience;
-        while self.ring.in_flight() > 0 || self.ring.wants_enter() {
+        while self.ring.is_busy() {
             let now = core.clock.now();
             if now >= deadline || self.drain_turn(deadline - now).is_err() {
                 break;

@@ -10,9 +10,9 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use ambidex::Engine;
 use ambidex::disk::retry::{Kind, RETRIES_MAX, Verdict, judge};
 use ambidex::disk::{File, Options, ReadFlags, Ring};
+use ambidex::{Engine, Report};
 use ambidex_tests::sim::disk::{Control, CountedBuf, Disk, fake};
 use ambidex_tests::sim::rng::schedules;
 use ambidex_tests::sim::{Bell, HANG, drive, poll_once, turn};
@@ -210,6 +210,30 @@ fn while_enter_fails_the_ring_does_not_spin_on_deferred_completions() {
         enters < 10,
         "one submit and one reap entered {enters} times in vain"
     );
+}
+
+#[test]
+fn a_flag_with_nothing_behind_it_stops_neither_reaping_nor_ending() {
+    // The kernel raises it after adding the work; an enter in between leaves it up (Linux 6.18).
+    let (kernel, control) = fake(4, 8, 1);
+    control.file("data", content(64));
+    control.stale_flag(true);
+    let mut engine = Engine::builder()
+        .disk_kernel(Box::new(kernel))
+        .build()
+        .expect("an engine");
+    let length = engine.run(async |io| {
+        let file = File::open(io.disk(), "data").await?;
+        io.sleep(Duration::from_millis(1)).await;
+        file.read_at(Vec::with_capacity(64), 0).await.0
+    });
+    assert_eq!(length.expect("the loop").expect("read"), 64);
+    let before = control.seen().enters;
+    assert_eq!(
+        engine.shut_down(Duration::from_secs(1000)),
+        Report::default()
+    );
+    assert!(control.seen().enters - before < 20, "it spun");
 }
 
 #[test]

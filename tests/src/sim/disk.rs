@@ -120,6 +120,7 @@ struct World {
     answer_script: VecDeque<i32>,
     hang: bool,
     sticky_taskrun: bool,
+    stale_flag: bool,
     failures: u32,
     seen: Seen,
 }
@@ -164,6 +165,7 @@ pub fn fake(sq_entries: usize, cq_entries: usize, seed: u64) -> (FakeDisk, Contr
         answer_script: VecDeque::new(),
         hang: false,
         sticky_taskrun: false,
+        stale_flag: false,
         failures: 0,
         seen: Seen::default(),
     };
@@ -363,7 +365,8 @@ impl Kernel for FakeDisk {
     }
 
     fn deferred(&mut self) -> bool {
-        !self.world.borrow().deferred.is_empty()
+        let world = self.world.borrow();
+        world.stale_flag || !world.deferred.is_empty()
     }
 
     fn next(&mut self) -> Option<Completion> {

@@ -51,6 +51,11 @@ impl Control {
         self.world.borrow_mut().hang = hang;
     }
 
+    /// The flag for deferred completions stays up, whatever there is behind it.
+    pub fn stale_flag(&self, stale: bool) {
+        self.world.borrow_mut().stale_flag = stale;
+    }
+
     /// As a kernel whose enter, when it fails, gets no further than the submission: deferred completions stay so. With
     /// `true`, each completion is deferred.
     pub fn defer_all(&self, defer: bool) {
