@@ -1,0 +1,291 @@
+//! What turns: the operations table, the gates around it, and the kernel behind.
+#![allow(unsafe_code)]
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::mem::ManuallyDrop;
+use std::os::fd::OwnedFd;
+use std::task::Waker;
+
+use super::{Counters, Wakers};
+use crate::gate::{Gate, Ticket};
+use crate::kernel::{Completion, Entry, Kernel};
+use crate::operation::{Admission, Admitted};
+use crate::operations::{Key, Operations, Outcome};
+use crate::policy::Lane;
+use crate::request::Request;
+use crate::retry::{self, Verdict};
+
+/// What a slot holds.
+pub(super) struct Payload {
+    pub(super) request: Request,
+    punt: bool,
+    pub(super) lane: Option<Lane>,
+    tries: u8,
+    /// No future waits for it.
+    detached: bool,
+}
+
+impl Payload {
+    fn into_closing(self) -> Closing {
+        let Request::Close { fd } = self.request else {
+            unreachable!("only closes are put off");
+        };
+        Closing {
+            lane_held: true,
+            ..Closing::new(fd, self.lane)
+        }
+    }
+}
+
+/// A descriptor on its way out, and where closing it may hang. It stands in line like any other.
+pub(super) struct Closing {
+    fd: OwnedFd,
+    lane: Option<Lane>,
+    lane_held: bool,
+    ticket: Option<Ticket>,
+}
+
+impl Closing {
+    pub(super) fn new(fd: OwnedFd, lane: Option<Lane>) -> Closing {
+        Closing {
+            fd,
+            lane,
+            lane_held: false,
+            ticket: None,
+        }
+    }
+}
+
+pub(super) struct State {
+    /// `None` once shut down.
+    pub(super) kernel: Option<Box<dyn Kernel>>,
+    /// Leaked when dropped with operations in flight.
+    pub(super) operations: ManuallyDrop<Operations<Payload>>,
+    /// Operations in state Queued, oldest first; abandoned ones among them are passed over.
+    pub(super) queue: VecDeque<Key>,
+    /// One gate for each remote mount in use.
+    pub(super) lanes: Vec<(Lane, Gate)>,
+    pub(super) remote_max: usize,
+    /// Closes that wait for their mount's turn, and whether a turn has come.
+    pub(super) put_off: Vec<Closing>,
+    pub(super) turn_came: bool,
+    /// The last enter left entries behind.
+    pub(super) stalled: bool,
+    pub(super) counters: Counters,
+}
+
+/// Moves queued operations into the submission queue for as long as it has room.
+pub(super) fn push_queued(
+    kernel: &mut dyn Kernel,
+    operations: &mut Operations<Payload>,
+    queue: &mut VecDeque<Key>,
+) {
+    while kernel.room() > 0 {
+        let Some(key) = queue.pop_front() else { return };
+        let Some(payload) = operations.launch(key) else {
+            continue;
+        };
+        let entry = Entry {
+            call: payload.request.lower(),
+            punt: payload.punt,
+            user_data: key.user_data(),
+        };
+        let detached = payload.detached;
+        // SAFETY: the pointers lead into heap memory owned by the payload, which the table does
+        // not release before `complete` is called with this `user_data` (G1); a table dropped
+        // earlier is leaked.
+        unsafe { kernel.push(&entry) };
+        if detached {
+            let released = operations.abandon(key, &mut Wakers::new());
+            debug_assert!(released.is_none(), "the kernel holds it");
+        }
+    }
+}
+
+impl State {
+    /// Gives each descriptor that was dropped an operation of its own.
+    pub(super) fn take_over_closing(
+        &mut self,
+        closing: &RefCell<Vec<Closing>>,
+        wake: &mut impl Extend<Waker>,
+    ) {
+        let mut turns = std::mem::take(&mut self.put_off);
+        if !std::mem::take(&mut self.turn_came) {
+            std::mem::swap(&mut turns, &mut self.put_off);
+        }
+        turns.append(&mut closing.borrow_mut());
+        for mut close in turns {
+            if let Some(lane) = close.lane
+                && !close.lane_held
+            {
+                // `turn_came` tells when to look again, so nobody need be woken.
+                let gate = self.gate(lane);
+                close.lane_held = gate.take(&mut close.ticket, Waker::noop(), wake);
+                if !close.lane_held {
+                    self.put_off.push(close);
+                    continue;
+                }
+            }
+            let lane = close.lane;
+            let payload = Payload {
+                request: Request::Close { fd: close.fd },
+                punt: lane.is_some(),
+                lane,
+                tries: 0,
+                detached: true,
+            };
+            match self.operations.try_admit(payload) {
+                Ok(key) => self.enqueue(key),
+                // Out of credits. Closing a local file waits for nothing: do it here.
+                Err(payload) if lane.is_none() => drop(payload),
+                Err(payload) => self.put_off.push(payload.into_closing()),
+            }
+        }
+    }
+
+    pub(super) fn complete(
+        &mut self,
+        completion: Completion,
+        wake: &mut impl Extend<Waker>,
+        orphans: &mut Vec<(Payload, i32)>,
+    ) {
+        let Completion { user_data, result } = completion;
+        self.counters.completed += 1;
+        let mut lane = None;
+        if let Some((key, payload)) = self.operations.peek(user_data) {
+            lane = payload.lane;
+            if result < 0 {
+                let verdict = retry::judge(payload.request.kind(), -result);
+                self.counters.bugs += u64::from(verdict == Verdict::Bug);
+                debug_assert_ne!(verdict, Verdict::Bug, "errno {} is a broken rule", -result);
+                if verdict == Verdict::Retry && payload.tries < retry::RETRIES_MAX {
+                    payload.tries += 1;
+                    if self.operations.requeue(key) {
+                        self.counters.operation_retries += 1;
+                        self.enqueue(key);
+                        return;
+                    }
+                }
+            }
+        }
+        match self.operations.complete(user_data, result, wake) {
+            Outcome::Delivered(waker) => wake.extend(waker),
+            Outcome::Orphan(payload, result) => {
+                self.counters.orphans += 1;
+                orphans.push((payload, result));
+            }
+            Outcome::Stale => {
+                self.counters.stale += 1;
+                return;
+            }
+        }
+        self.leave_lane(lane, wake);
+    }
+
+    /// Abandoned operations stay in the queue until they are met, or until they fill it.
+    fn enqueue(&mut self, key: Key) {
+        if self.queue.len() == self.queue.capacity() {
+            let operations = &self.operations;
+            self.queue.retain(|key| operations.is_queued(*key));
+        }
+        self.queue.push_back(key);
+    }
+
+    /// Answers what the kernel has not been given: it will not be.
+    pub(super) fn cancel_queued(
+        &mut self,
+        wake: &mut impl Extend<Waker>,
+        orphans: &mut Vec<(Payload, i32)>,
+    ) {
+        while let Some(key) = self.queue.pop_front() {
+            let Some(payload) = self.operations.launch(key) else {
+                continue;
+            };
+            if payload.detached {
+                self.operations.abandon(key, wake);
+            }
+            let completion = Completion {
+                user_data: key.user_data(),
+                result: -libc::ECANCELED,
+            };
+            self.complete(completion, wake, orphans);
+        }
+    }
+
+    pub(super) fn gate(&mut self, lane: Lane) -> &mut Gate {
+        let index = match self.lanes.iter().position(|(known, _)| *known == lane) {
+            Some(index) => index,
+            None => {
+                let max = self.remote_max;
+                let busy = |gate: &Gate| gate.free() < max || gate.waiting() > 0;
+                self.lanes.retain(|(_, gate)| busy(gate));
+                self.lanes.push((lane, Gate::new(max)));
+                self.lanes.len() - 1
+            }
+        };
+        &mut self.lanes[index].1
+    }
+
+    pub(super) fn leave_lane(&mut self, lane: Option<Lane>, wake: &mut impl Extend<Waker>) {
+        if let Some(lane) = lane {
+            self.gate(lane).give_back(wake);
+        }
+        self.turn_came = !self.put_off.is_empty();
+    }
+
+    /// First a place of the mount, then a credit; true if both are held. Whoever waits for the
+    /// mount holds no credit meanwhile.
+    pub(super) fn pass_lane(
+        &mut self,
+        a: &mut Admission,
+        waker: &Waker,
+        wake: &mut impl Extend<Waker>,
+    ) -> bool {
+        if let Some(lane) = a.lane
+            && !a.lane_held
+        {
+            a.lane_held = self.gate(lane).take(&mut a.lane_ticket, waker, wake);
+            return a.lane_held;
+        }
+        true
+    }
+}
+
+impl State {
+    pub(super) fn admit(
+        &mut self,
+        mut admission: Admission,
+        waker: &Waker,
+        wake: &mut impl Extend<Waker>,
+    ) -> Admitted {
+        let payload = Payload {
+            request: admission.request,
+            punt: admission.punt,
+            lane: admission.lane,
+            tries: 0,
+            detached: false,
+        };
+        let mut ticket = admission.ticket.take();
+        match self.operations.admit(payload, &mut ticket, waker, wake) {
+            Ok(key) => {
+                self.enqueue(key);
+                Admitted::Queued(key)
+            }
+            Err(payload) => Admitted::Waiting(Admission {
+                request: payload.request,
+                ticket,
+                ..admission
+            }),
+        }
+    }
+}
+
+impl Drop for State {
+    fn drop(&mut self) {
+        if self.operations.in_flight() == 0 {
+            // SAFETY: dropped once, here, and nothing is lent to the kernel.
+            unsafe { ManuallyDrop::drop(&mut self.operations) };
+        }
+    }
+}
