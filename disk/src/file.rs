@@ -17,6 +17,7 @@ use crate::request::{Request, TRANSFER_MAX};
 use crate::retry::{self, Kind};
 use crate::ring::Handle;
 use crate::syscalls;
+use crate::write::fits;
 
 /// How a read is made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -251,6 +252,49 @@ impl File {
             unreachable!("an operation returns its own request");
         };
         settle(result, loan)
+    }
+
+    /// As [`File::read_at`], beginning at once or not at all: it waits for no credit, and for no
+    /// other operation of a remote mount.
+    ///
+    /// # Errors
+    /// `WouldBlock` with the buffer, if it would have to wait; then those of [`File::read_at`].
+    ///
+    /// # Cancel safety
+    /// As [`File::read_at`]. The read begins before the future is polled.
+    ///
+    /// ```no_run
+    /// # async fn example(file: ambidex_disk::File, buffer: Vec<u8>) {
+    /// match file.try_read_at(buffer, 0) {
+    ///     Ok(read) => drop(read.await),
+    ///     Err((error, buffer)) => println!("later: {error}, and {} bytes back", buffer.capacity()),
+    /// }
+    /// # }
+    /// ```
+    pub fn try_read_at<B: IoBufMut>(
+        &self,
+        buffer: B,
+        offset: u64,
+    ) -> Result<impl Future<Output = BufResult<usize, B>> + use<B>, (io::Error, B)> {
+        let mut loan = buffer.lend();
+        let (start, room) = loan.target();
+        let sound = fits(offset).and_then(|()| self.aligned(offset, start, room));
+        if let Err(error) = sound {
+            return Err((error, B::reclaim(loan)));
+        }
+        let request = Request::Read {
+            file: Rc::clone(&self.descriptor),
+            loan,
+            offset,
+            flags: 0,
+        };
+        match Operation::try_new(self.ring(), request, self.place()) {
+            Ok(operation) => Ok(async {
+                let (result, request) = operation.await;
+                settle(result, request.into_loan())
+            }),
+            Err((error, request)) => Err((error, B::reclaim(request.into_loan()))),
+        }
     }
 
     /// Closes the file and tells what close(2) answered. Dropping closes too, without an answer.

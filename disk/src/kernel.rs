@@ -133,6 +133,17 @@ pub enum Call {
         /// Which call.
         attribute: Attribute,
     },
+    /// epoll_ctl(2).
+    Watch {
+        /// The epoll set.
+        epoll: RawFd,
+        /// `EPOLL_CTL_*`.
+        operation: i32,
+        /// What is watched.
+        fd: RawFd,
+        /// What for, and what comes back with each event.
+        event: *const libc::epoll_event,
+    },
     /// getdents64(2).
     Entries {
         /// The directory.
@@ -309,6 +320,17 @@ pub struct Completion {
     pub result: i32,
 }
 
+impl Completion {
+    /// Answers an entry that was given up before it began.
+    #[must_use]
+    pub fn cancelled(user_data: u64) -> Completion {
+        Completion {
+            user_data,
+            result: -libc::ECANCELED,
+        }
+    }
+}
+
 /// Every system call that this crate makes for files. See the [module](self) for the rules.
 pub trait Kernel {
     /// What was obtained at set-up.
@@ -348,6 +370,13 @@ pub trait Kernel {
 
     /// The descriptor to watch, edge-triggered. It is never read.
     fn doorbell(&self) -> BorrowedFd<'_>;
+
+    /// Asks that the entry with this `user_data` be given up. It is answered all the same: by
+    /// `ECANCELED` or `EINTR` if that was in time, else by its result. What has been issued to a
+    /// device is not called back.
+    fn cancel(&mut self, user_data: u64) {
+        let _ = user_data;
+    }
 
     /// From now on the doorbell rings. False if there is something to reap already: do not sleep.
     /// What is deferred by now is brought out first, so that a stale flag keeps nobody awake.

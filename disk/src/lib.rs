@@ -34,6 +34,7 @@
 
 pub mod attributes;
 pub mod buffer;
+pub mod cancel;
 pub mod capabilities;
 pub mod direct;
 pub mod directory;
@@ -44,6 +45,7 @@ pub mod kernel;
 mod linux;
 mod loan;
 pub mod metadata;
+pub mod op;
 pub mod open;
 mod operation;
 pub mod operations;
@@ -64,6 +66,7 @@ pub mod write;
 
 pub use attributes::SetAttribute;
 pub use buffer::{BufResult, IoBuf, IoBufMut, Slice};
+pub use cancel::{Cancellable, Canceller, Outcome};
 pub use capabilities::{Backend, Capabilities};
 pub use direct::DirectIo;
 pub use directory::{DirEntry, EntryKind, ReadDir};
@@ -71,10 +74,11 @@ pub use extent::{Advice, Allocate};
 pub use file::{File, ReadFlags};
 pub use kernel::Kernel;
 pub use metadata::Metadata;
+pub use op::{BeginError, Complete, Op, OpId};
 pub use open::{OpenOptions, Resolve};
 pub use options::{Choice, Options};
 pub use paths::{At, Rename};
 pub use pool::{Pool, PoolBuf};
-pub use ring::{Handle, Ring};
+pub use ring::{EpollChange, Handle, Ring};
 pub use stream::ReadAhead;
 pub use transfer::Splice;

@@ -10,6 +10,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{Ordering, fence};
 
+use io_uring::types::{CancelBuilder, Timespec};
 use io_uring::{IoUring, Probe, opcode};
 
 use crate::capabilities::{Backend, Capabilities};
@@ -275,6 +276,20 @@ impl Kernel for Uring {
 
     fn doorbell(&self) -> BorrowedFd<'_> {
         self.answers.as_fd()
+    }
+
+    fn cancel(&mut self, user_data: u64) {
+        let punted = self.punted.iter().position(|e| e.user_data == user_data);
+        if let Some(at) = punted {
+            self.punted.remove(at);
+            self.answers.push(Completion::cancelled(user_data));
+        } else if !self.local.cancel(user_data) && !self.remote.cancel(user_data) {
+            // Linux 6.0; before, nothing is called back. It needs no entry of the completion queue,
+            // and with no time to wait it does not: what runs on ends in its own time.
+            let builder = CancelBuilder::user_data(user_data);
+            let submitter = self.ring.submitter();
+            let _ = submitter.register_sync_cancel(Some(Timespec::new()), builder);
+        }
     }
 
     fn arm(&mut self) -> bool {

@@ -231,7 +231,7 @@ impl OpenOptions {
     }
 
     /// The path as the kernel takes it, if these options make sense.
-    fn check(&self, path: &Path) -> io::Result<CString> {
+    pub(crate) fn check(&self, path: &Path) -> io::Result<CString> {
         if self.flags & libc::O_TRUNC != 0 && self.access == libc::O_RDONLY {
             let text = "to truncate a file it must be opened for writing";
             return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
@@ -239,8 +239,18 @@ impl OpenOptions {
         Ok(CString::new(path.as_os_str().as_bytes())?)
     }
 
+    /// Whether the path stays on the mount that it starts from.
+    pub(crate) fn stays(&self) -> bool {
+        self.resolve.0 & Resolve::NO_XDEV.0 != 0
+    }
+
+    /// As asked.
+    pub(crate) fn how(&self) -> OpenHow {
+        self.how_within(self.resolve)
+    }
+
     /// openat2(2) refuses a mode where nothing is created.
-    fn how(&self, resolve: Resolve) -> OpenHow {
+    fn how_within(&self, resolve: Resolve) -> OpenHow {
         let flags = self.flags | self.access;
         let unnamed = flags & libc::O_TMPFILE == libc::O_TMPFILE;
         let creates = flags & libc::O_CREAT != 0 || unnamed;
@@ -262,7 +272,7 @@ impl OpenOptions {
         let request = Request::Open {
             dir: dir.map(|dir| Rc::clone(dir.descriptor())),
             path,
-            how: Box::new(self.how(resolve)),
+            how: Box::new(self.how_within(resolve)),
         };
         let (result, request) = Operation::new(handle, request, lane.is_some(), lane).await;
         let Request::Open { path, .. } = request else {

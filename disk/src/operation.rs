@@ -4,14 +4,16 @@ use std::fmt;
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
+use std::rc::Rc;
 use std::task::{Context, Poll};
 
+use crate::cancel::Scope;
 use crate::gate::Ticket;
 use crate::operations::Key;
 use crate::policy::{Lane, Place};
 use crate::request::Request;
 use crate::retry;
-use crate::ring::Handle;
+use crate::ring::{Handle, Sink};
 
 /// What waits at the gates before submission.
 pub(crate) struct Admission {
@@ -42,6 +44,8 @@ enum State {
 pub(crate) struct Operation {
     ring: Handle,
     state: State,
+    /// Where it was first polled.
+    scope: Option<Rc<Scope>>,
 }
 
 impl Operation {
@@ -56,6 +60,40 @@ impl Operation {
                 lane_ticket: None,
                 ticket: None,
             }),
+            scope: None,
+        }
+    }
+
+    /// One that waits for no credit and for no other operation of its mount.
+    ///
+    /// # Errors
+    /// `WouldBlock` with the request, if it would have to.
+    pub(crate) fn try_new(
+        ring: &Handle,
+        request: Request,
+        place: Place,
+    ) -> Result<Self, (io::Error, Request)> {
+        let key = ring.try_begin(request, place, Sink::Future)?;
+        Ok(Operation {
+            ring: ring.clone(),
+            state: State::Submitted(key),
+            scope: None,
+        })
+    }
+
+    fn join_scope(&mut self) {
+        self.scope = self.ring.scope();
+        if let (State::Submitted(key), Some(scope)) = (&self.state, &self.scope) {
+            scope.add(*key);
+            if scope.refuses() {
+                self.ring.cancel_operation(*key);
+            }
+        }
+    }
+
+    fn leave_scope(&mut self, key: Key, result: i32) {
+        if let Some(scope) = self.scope.take() {
+            scope.remove(key, result == -libc::ECANCELED);
         }
     }
 }
@@ -64,13 +102,26 @@ impl Future for Operation {
     type Output = (io::Result<u32>, Request);
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        if self.scope.is_none() {
+            self.join_scope();
+        }
         if let State::Waiting(_) = self.state {
             let State::Waiting(admission) = std::mem::replace(&mut self.state, State::Finished)
             else {
                 unreachable!("checked just above");
             };
+            if self.scope.as_ref().is_some_and(|scope| scope.refuses()) {
+                let request = self.ring.step_back(admission);
+                let error = io::Error::from_raw_os_error(libc::ECANCELED);
+                return Poll::Ready((Err(error), request));
+            }
             match self.ring.admit(admission, cx.waker()) {
-                Admitted::Queued(key) => self.state = State::Submitted(key),
+                Admitted::Queued(key) => {
+                    self.state = State::Submitted(key);
+                    if let Some(scope) = &self.scope {
+                        scope.add(key);
+                    }
+                }
                 Admitted::Waiting(admission) => {
                     self.state = State::Waiting(admission);
                     return Poll::Pending;
@@ -85,6 +136,7 @@ impl Future for Operation {
             .poll_operation(key, cx.waker())
             .map(|(request, result)| {
                 self.state = State::Finished;
+                self.leave_scope(key, result);
                 (answer(result), request)
             })
     }
@@ -105,7 +157,10 @@ impl Drop for Operation {
     fn drop(&mut self) {
         match std::mem::replace(&mut self.state, State::Finished) {
             State::Waiting(admission) => self.ring.withdraw(admission),
-            State::Submitted(key) => self.ring.abandon(key),
+            State::Submitted(key) => {
+                self.leave_scope(key, 0);
+                self.ring.abandon(key);
+            }
             State::Finished => {}
         }
     }

@@ -259,6 +259,14 @@ impl<P> Operations<P> {
         slot.payload.as_mut().map(|payload| (key, payload))
     }
 
+    /// Whether the kernel has the operation and its future still waits; if so, the payload. What the
+    /// kernel may write to must not be touched.
+    pub fn in_kernel(&mut self, key: Key) -> Option<&mut P> {
+        let slot = self.slot(key)?;
+        (slot.state == State::InFlight).then_some(())?;
+        slot.payload.as_mut()
+    }
+
     /// Whether the operation has not been given to the kernel, and is still wanted.
     #[must_use]
     pub fn is_queued(&self, key: Key) -> bool {

@@ -8,6 +8,7 @@ use std::rc::Rc;
 use crate::file::Descriptor;
 use crate::kernel::{Attribute, Call, Change, Naming, OpenHow, Transfer, Way};
 use crate::loan::Loan;
+use crate::policy::Place;
 use crate::retry::Kind;
 use crate::syscalls;
 
@@ -72,6 +73,12 @@ pub(crate) enum Request {
     Entries {
         file: Rc<Descriptor>,
         loan: Loan,
+    },
+    Watch {
+        epoll: RawFd,
+        operation: i32,
+        fd: RawFd,
+        event: Box<libc::epoll_event>,
     },
     Transfer {
         from: Rc<Descriptor>,
@@ -167,6 +174,7 @@ impl Request {
                 Attribute::Set { .. } | Attribute::Remove => Kind::Name,
             },
             Request::Transfer { .. } => Kind::Transfer,
+            Request::Watch { .. } => Kind::Watch,
         }
     }
 
@@ -184,6 +192,16 @@ impl Request {
                 Task::CreateDir { .. } | Task::Symlink { .. } | Task::HardLink { .. }
             ),
             Request::Attribute { .. } => true,
+            _ => false,
+        }
+    }
+
+    /// Whether it is answered on this thread without waiting: what asks no device.
+    pub(crate) fn is_immediate(&self, place: Place) -> bool {
+        match (self, place) {
+            (Request::Status { .. }, Place::Local | Place::Memory)
+            | (Request::Read { .. }, Place::Memory) => true,
+            (request, Place::Memory) => request.is_quick(),
             _ => false,
         }
     }
@@ -296,6 +314,17 @@ impl Request {
                     length: transfer(length),
                 }
             }
+            Request::Watch {
+                epoll,
+                operation,
+                fd,
+                event,
+            } => Call::Watch {
+                epoll: *epoll,
+                operation: *operation,
+                fd: *fd,
+                event: &raw const **event,
+            },
             Request::Transfer {
                 from,
                 to,
@@ -308,6 +337,14 @@ impl Request {
                 transfer: *how,
             },
             _ => unreachable!("lowered above"),
+        }
+    }
+
+    /// The buffer of a read or write.
+    pub(crate) fn into_loan(self) -> Loan {
+        match self {
+            Request::Read { loan, .. } | Request::Write { loan, .. } => loan,
+            _ => unreachable!("only reads and writes have a buffer of their own"),
         }
     }
 

@@ -38,6 +38,8 @@ pub enum Kind {
     Transfer,
     /// A sync, or a change of a file's extents, that is the same if made twice.
     Change,
+    /// A change of an epoll set.
+    Watch,
     /// io_uring_enter(2) itself.
     Enter,
 }
@@ -57,7 +59,7 @@ pub const RETRIES_MAX: u8 = 16;
 pub fn judge(kind: Kind, errno: i32) -> Verdict {
     use Kind::{
         Append, Change, Close, Create, Enter, Look, Name, Open, Read, ReadNoWait, Status, Transfer,
-        Write,
+        Watch, Write,
     };
     match (kind, errno) {
         // close(2): the descriptor is gone whatever the errno says; a retry could close a
@@ -75,6 +77,8 @@ pub fn judge(kind: Kind, errno: i32) -> Verdict {
         (Read | Write | Append | Open | Create | Status, libc::EAGAIN) => Verdict::Retry,
         // io_uring_enter(2): out of requests or memory, or completions must be reaped first.
         (Enter, libc::EINTR | libc::EAGAIN | libc::EBUSY | libc::ENOMEM) => Verdict::Retry,
+        // epoll_ctl(2) answers neither; io_uring's own machinery may.
+        (Watch, libc::EINTR | libc::EAGAIN) => Verdict::Retry,
         (Enter, _) => Verdict::Bug,
         // The descriptor is pinned and the memory is lent: neither can be bad. To a read
         // or write, EBADF also says that the file was not opened for that.

@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::io;
 use std::mem::ManuallyDrop;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Waker;
@@ -18,13 +18,16 @@ use smallvec::SmallVec;
 use crate::capabilities::Capabilities;
 use crate::kernel::Kernel;
 use crate::linux;
+use crate::operation::answer;
 use crate::operations::Operations;
 use crate::options::Options;
-use crate::policy::Mounts;
+use crate::policy::{Mounts, Place};
+use crate::request::Request;
 use crate::retry::{self, Kind, Verdict};
 
 pub use handle::Handle;
 use handle::{Inner, shut_down};
+pub(crate) use state::{Finished, Sink};
 use state::{Payload, State, push_queued};
 
 /// A gate wakes two at most, and an operation passes two gates: no allocation.
@@ -59,6 +62,21 @@ pub struct Counters {
     pub stale: u64,
     /// Errnos that only a broken rule of this crate explains.
     pub bugs: u64,
+}
+
+/// A change of an epoll set; see [`Ring::begin_change`] and epoll_ctl(2).
+#[derive(Clone, Copy, Debug)]
+pub struct EpollChange<'a> {
+    /// The set.
+    pub epoll: BorrowedFd<'a>,
+    /// `EPOLL_CTL_*`.
+    pub operation: i32,
+    /// What is watched.
+    pub fd: RawFd,
+    /// `EPOLL*`: what for, and how.
+    pub events: u32,
+    /// What comes back with each event.
+    pub data: u64,
 }
 
 /// Owns the queues and turns them. Not `Send`: it lives and dies on one thread.
@@ -96,12 +114,15 @@ impl Ring {
             put_off: Vec::new(),
             turn_came: false,
             stalled: false,
+            finished: VecDeque::new(),
+            changed: VecDeque::new(),
             counters: Counters::default(),
         };
         Ring {
             inner: Rc::new(Inner {
                 state: RefCell::new(state),
                 closing: RefCell::default(),
+                scope: RefCell::default(),
                 mounts: Mounts::default(),
                 capabilities,
             }),
@@ -322,6 +343,50 @@ impl Ring {
         self.inner.closing.take();
         wake.into_iter().for_each(Waker::wake);
         given_up
+    }
+
+    pub(crate) fn take_finished(&mut self) -> Option<Finished> {
+        self.inner.state.borrow_mut().finished.pop_front()
+    }
+
+    /// Whether [`Ring::take_complete`] has something.
+    #[must_use]
+    pub fn has_complete(&self) -> bool {
+        !self.inner.state.borrow().finished.is_empty()
+    }
+
+    /// Begins a change of an epoll set, epoll_ctl(2) by way of `IORING_OP_EPOLL_CTL`: all that are
+    /// begun in a turn cost one system call. Keep the set and the descriptor open until
+    /// [`Ring::take_changed`] has answered `id`. False if the ring has no credit for it or no such
+    /// operation: make the change yourself.
+    ///
+    /// # Minimum kernel
+    /// Linux 5.6.
+    #[must_use]
+    pub fn begin_change(&mut self, id: u64, change: &EpollChange<'_>) -> bool {
+        let operations = &self.inner.capabilities.operations;
+        if !operations.contains(&("EPOLL_CTL", true)) {
+            return false;
+        }
+        let request = Request::Watch {
+            epoll: change.epoll.as_raw_fd(),
+            operation: change.operation,
+            fd: change.fd,
+            event: Box::new(libc::epoll_event {
+                events: change.events,
+                u64: change.data,
+            }),
+        };
+        let state = &mut *self.inner.state.borrow_mut();
+        let begun = state.try_admit(request, Place::Local, Sink::Change(id));
+        state.kernel.is_some() && begun.is_ok()
+    }
+
+    /// The next answer to [`Ring::begin_change`].
+    #[must_use]
+    pub fn take_changed(&mut self) -> Option<(u64, io::Result<()>)> {
+        let (id, result) = self.inner.state.borrow_mut().changed.pop_front()?;
+        Some((id, answer(result).map(drop)))
     }
 
     /// What has been counted so far.

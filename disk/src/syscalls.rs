@@ -89,6 +89,15 @@ pub(crate) unsafe fn perform(call: &Call, openat2: bool) -> i32 {
         }
         // SAFETY: the caller promises that what they point to is valid.
         Call::Attribute { .. } | Call::Entries { .. } => unsafe { names::look(call) },
+        Call::Watch {
+            epoll,
+            operation,
+            fd,
+            event,
+        } => {
+            // SAFETY: the caller promises that `event` is valid; epoll_ctl(2) does not write to it.
+            answer(unsafe { libc::epoll_ctl(epoll, operation, fd, event.cast_mut()) } as isize)
+        }
         Call::Transfer {
             from,
             to,

@@ -96,6 +96,7 @@ impl Threads {
             | Call::Name { .. }
             | Call::Attribute { .. }
             | Call::Entries { .. }
+            | Call::Watch { .. }
             | Call::Transfer { .. } => None,
         }
     }
@@ -152,6 +153,16 @@ impl Kernel for Threads {
 
     fn doorbell(&self) -> BorrowedFd<'_> {
         self.answers.as_fd()
+    }
+
+    fn cancel(&mut self, user_data: u64) {
+        let queued = self.queued.iter().position(|e| e.user_data == user_data);
+        if let Some(at) = queued {
+            self.queued.remove(at);
+            self.answers.push(Completion::cancelled(user_data));
+        } else if !self.local.cancel(user_data) {
+            self.remote.cancel(user_data);
+        }
     }
 
     fn arm(&mut self) -> bool {

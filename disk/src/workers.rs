@@ -216,6 +216,18 @@ impl Workers {
         self.shared.work.notify_one();
         Ok(())
     }
+
+    /// Answers a job that no thread has begun with `ECANCELED`. False if it is not here.
+    pub(crate) fn cancel(&self, user_data: u64) -> bool {
+        let mut queue = self.shared.queue();
+        let jobs = queue.jobs.iter();
+        let Some(at) = jobs.map(|job| job.0.user_data).position(|u| u == user_data) else {
+            return false;
+        };
+        queue.jobs.remove(at);
+        drop(queue);
+        self.shared.answers.push(Completion::cancelled(user_data))
+    }
 }
 
 impl Drop for Workers {

@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use crate::buffer::{BufResult, IoBuf, IoBufMut};
 use crate::file::File;
+use crate::operation::Operation;
 use crate::request::Request;
 
 /// `EINVAL` for what the kernel's signed 64 bits cannot express.
@@ -68,6 +69,41 @@ impl File {
     /// As [`File::write_at`].
     pub async fn append<B: IoBuf>(&self, buffer: B) -> BufResult<usize, B> {
         self.write_with(buffer, 0, libc::RWF_APPEND).await
+    }
+
+    /// As [`File::write_at`], beginning at once or not at all: it waits for no credit, and for no
+    /// other operation of a remote mount.
+    ///
+    /// # Errors
+    /// `WouldBlock` with the buffer, if it would have to wait; then those of [`File::write_at`].
+    ///
+    /// # Cancel safety
+    /// As [`File::write_at`]. The write begins before the future is polled.
+    pub fn try_write_at<B: IoBuf>(
+        &self,
+        buffer: B,
+        offset: u64,
+    ) -> Result<impl Future<Output = BufResult<usize, B>> + use<B>, (io::Error, B)> {
+        let loan = buffer.lend_source();
+        let (start, length) = loan.source();
+        let placed = self.placed(offset);
+        if let Err(error) = placed.and_then(|()| self.aligned(offset, start, length)) {
+            return Err((error, B::reclaim_source(loan)));
+        }
+        let request = Request::Write {
+            file: Rc::clone(self.descriptor()),
+            loan,
+            offset,
+            flags: 0,
+        };
+        match Operation::try_new(self.ring(), request, self.place()) {
+            Ok(operation) => Ok(async {
+                let (result, request) = operation.await;
+                let buffer = B::reclaim_source(request.into_loan());
+                (result.map(|length| length as usize), buffer)
+            }),
+            Err((error, request)) => Err((error, B::reclaim_source(request.into_loan()))),
+        }
     }
 
     async fn write_with<B: IoBuf>(

@@ -7,7 +7,7 @@ use crate::kernel::{Attribute, Call, Change, Entry, Naming, Way};
 use crate::syscalls;
 
 /// The operations this crate submits.
-const OPERATIONS: [(&str, u8); 19] = [
+const OPERATIONS: [(&str, u8); 20] = [
     ("OPENAT2", opcode::OpenAt2::CODE),
     ("STATX", opcode::Statx::CODE),
     ("READ", opcode::Read::CODE),
@@ -27,6 +27,7 @@ const OPERATIONS: [(&str, u8); 19] = [
     ("LINKAT", opcode::LinkAt::CODE),
     ("FGETXATTR", opcode::FGetXattr::CODE),
     ("FSETXATTR", opcode::FSetXattr::CODE),
+    ("EPOLL_CTL", opcode::EpollCtl::CODE),
 ];
 
 /// Which operations this kernel knows. What it does not know goes to a worker thread, one by one.
@@ -123,6 +124,13 @@ fn lower(call: &Call) -> Option<squeue::Entry> {
             }
             Attribute::List | Attribute::Remove => return None,
         },
+        // Both types are the kernel's `struct epoll_event`.
+        Call::Watch {
+            epoll,
+            operation,
+            fd,
+            event,
+        } => opcode::EpollCtl::new(Fd(epoll), Fd(fd), operation, event.cast()).build(),
         // io_uring has no getdents64 and no copy_file_range. A splice that waits for a pipe would
         // keep a worker of io-wq, and with it the end of the submitting thread (decision 004).
         Call::Entries { .. } | Call::Transfer { .. } => return None,

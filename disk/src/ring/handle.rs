@@ -8,19 +8,22 @@ use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::task::{Poll, Waker};
 
-use super::state::{Closing, State};
+use super::state::{Closing, Sink, State};
 use super::{Counters, Wakers};
+use crate::cancel::Scope;
 use crate::capabilities::Capabilities;
 use crate::kernel::Kernel;
 use crate::operation::{Admission, Admitted, answer};
 use crate::operations::Key;
-use crate::policy::{Lane, Mounts};
+use crate::policy::{Lane, Mounts, Place};
 use crate::request::Request;
 
 pub(super) struct Inner {
     pub(super) state: RefCell<State>,
     /// Descriptors to close; filled by drops, which may happen while `state` is borrowed.
     pub(super) closing: RefCell<Vec<Closing>>,
+    /// Which scope operations join that are polled now.
+    pub(super) scope: RefCell<Option<Rc<Scope>>>,
     pub(super) mounts: Mounts,
     pub(super) capabilities: Capabilities,
 }
@@ -127,8 +130,59 @@ impl Handle {
         polled.map(|(payload, result)| (payload.request, result))
     }
 
+    /// Begins an operation that waits for nothing.
+    ///
+    /// # Errors
+    /// `WouldBlock` if it would have to wait, or that the ring is shut down; with the request.
+    pub(crate) fn try_begin(
+        &self,
+        request: Request,
+        place: Place,
+        sink: Sink,
+    ) -> Result<Key, (io::Error, Request)> {
+        let mut wake = Wakers::new();
+        let admitted = {
+            let state = &mut *self.inner.state.borrow_mut();
+            if state.kernel.is_none() {
+                return Err((shut_down(), request));
+            }
+            let immediate = request.is_immediate(place);
+            let admitted = state.try_admit(request, place, sink);
+            if let (true, Ok(key)) = (immediate, &admitted) {
+                state.answer_now(*key, &mut wake);
+            }
+            admitted
+        };
+        wake.into_iter().for_each(Waker::wake);
+        admitted.map_err(|request| (io::ErrorKind::WouldBlock.into(), request))
+    }
+
+    /// The scope that operations join which are polled now.
+    pub(crate) fn scope(&self) -> Option<Rc<Scope>> {
+        self.inner.scope.borrow().clone()
+    }
+
+    /// Makes `scope` that one, and tells which it was.
+    pub(crate) fn swap_scope(&self, scope: Option<Rc<Scope>>) -> Option<Rc<Scope>> {
+        self.inner.scope.replace(scope)
+    }
+
+    /// Asks that an operation in flight be given up.
+    pub(crate) fn cancel_operation(&self, key: Key) {
+        let mut wake = Wakers::new();
+        self.inner.state.borrow_mut().cancel(key, &mut wake);
+        wake.into_iter().for_each(Waker::wake);
+    }
+
     /// An operation is dropped before it was submitted.
-    pub(crate) fn withdraw(&self, mut admission: Admission) {
+    pub(crate) fn withdraw(&self, admission: Admission) {
+        let lane = admission.lane;
+        let request = self.step_back(admission);
+        self.inner.clean_up(request, lane, None);
+    }
+
+    /// Leaves the gates; the request is the caller's again.
+    pub(crate) fn step_back(&self, mut admission: Admission) -> Request {
         let mut wake = Wakers::new();
         {
             let state = &mut *self.inner.state.borrow_mut();
@@ -145,8 +199,8 @@ impl Handle {
             // With one waiter less it may be the turn of a close.
             state.turn_came = !state.put_off.is_empty();
         }
-        self.inner.clean_up(admission.request, admission.lane, None);
         wake.into_iter().for_each(Waker::wake);
+        admission.request
     }
 
     /// An operation is dropped after it was submitted.

@@ -5,14 +5,15 @@ use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::mem::ManuallyDrop;
 use std::os::fd::OwnedFd;
-use std::task::Waker;
+use std::task::{Poll, Waker};
 
 use super::{Counters, Wakers};
 use crate::gate::{Gate, Ticket};
 use crate::kernel::{Completion, Entry, Kernel};
+use crate::op::BufferType;
 use crate::operation::{Admission, Admitted};
 use crate::operations::{Key, Operations, Outcome};
-use crate::policy::Lane;
+use crate::policy::{Lane, Place};
 use crate::request::Request;
 use crate::retry::{self, Verdict};
 
@@ -22,8 +23,32 @@ pub(super) struct Payload {
     punt: bool,
     pub(super) lane: Option<Lane>,
     tries: u8,
-    /// No future waits for it.
-    detached: bool,
+    /// It is to be given up.
+    cancelled: bool,
+    sink: Sink,
+}
+
+/// Who is told of an operation's end.
+#[derive(Clone, Copy)]
+pub(crate) enum Sink {
+    /// The future that polls it.
+    Future,
+    /// Nobody: a descriptor's close.
+    Nobody,
+    /// Who takes finished operations from the ring, by this token.
+    Token { token: u64, buffer: BufferType },
+    /// The owner of an epoll set, by the number of its change.
+    Change(u64),
+}
+
+/// An operation that was begun for a token, and has ended.
+pub(crate) struct Finished {
+    pub(crate) key: Key,
+    pub(crate) token: u64,
+    pub(crate) buffer: BufferType,
+    pub(crate) lane: Option<Lane>,
+    pub(crate) request: Request,
+    pub(crate) result: i32,
 }
 
 impl Payload {
@@ -72,6 +97,10 @@ pub(super) struct State {
     pub(super) turn_came: bool,
     /// The last enter left entries behind.
     pub(super) stalled: bool,
+    /// Ended, and to be taken by token.
+    pub(super) finished: VecDeque<Finished>,
+    /// Changes of an epoll set that have been answered.
+    pub(super) changed: VecDeque<(u64, i32)>,
     pub(super) counters: Counters,
 }
 
@@ -91,7 +120,7 @@ pub(super) fn push_queued(
             punt: payload.punt,
             user_data: key.user_data(),
         };
-        let detached = payload.detached;
+        let detached = matches!(payload.sink, Sink::Nobody);
         // SAFETY: the pointers lead into heap memory owned by the payload, which the table does
         // not release before `complete` is called with this `user_data` (G1); a table dropped
         // earlier is leaked.
@@ -133,7 +162,8 @@ impl State {
                 punt: lane.is_some(),
                 lane,
                 tries: 0,
-                detached: true,
+                cancelled: false,
+                sink: Sink::Nobody,
             };
             match self.operations.try_admit(payload) {
                 Ok(key) => self.enqueue(key),
@@ -150,16 +180,23 @@ impl State {
         wake: &mut impl Extend<Waker>,
         orphans: &mut Vec<(Payload, i32)>,
     ) {
-        let Completion { user_data, result } = completion;
+        let Completion {
+            user_data,
+            mut result,
+        } = completion;
         self.counters.completed += 1;
         let mut lane = None;
+        let mut told = None;
         if let Some((key, payload)) = self.operations.peek(user_data) {
             lane = payload.lane;
+            told = Some((key, payload.sink));
             if result < 0 {
                 let verdict = retry::judge(payload.request.kind(), -result);
                 self.counters.bugs += u64::from(verdict == Verdict::Bug);
                 debug_assert_ne!(verdict, Verdict::Bug, "errno {} is a broken rule", -result);
-                if verdict == Verdict::Retry && payload.tries < retry::RETRIES_MAX {
+                if verdict == Verdict::Retry && payload.cancelled {
+                    result = -libc::ECANCELED;
+                } else if verdict == Verdict::Retry && payload.tries < retry::RETRIES_MAX {
                     payload.tries += 1;
                     if self.operations.requeue(key) {
                         self.counters.operation_retries += 1;
@@ -170,7 +207,12 @@ impl State {
             }
         }
         match self.operations.complete(user_data, result, wake) {
-            Outcome::Delivered(waker) => wake.extend(waker),
+            Outcome::Delivered(waker) => {
+                wake.extend(waker);
+                if let Some((key, sink)) = told {
+                    self.tell(key, sink);
+                }
+            }
             Outcome::Orphan(payload, result) => {
                 self.counters.orphans += 1;
                 orphans.push((payload, result));
@@ -181,6 +223,97 @@ impl State {
             }
         }
         self.leave_lane(lane, wake);
+    }
+
+    /// Takes the result where no future comes for it.
+    fn tell(&mut self, key: Key, sink: Sink) {
+        if matches!(sink, Sink::Future) {
+            return;
+        }
+        let polled = self.operations.poll(key, Waker::noop());
+        let Poll::Ready((payload, result)) = polled else {
+            unreachable!("it has just been completed");
+        };
+        match sink {
+            Sink::Token { token, buffer } => self.finished.push_back(Finished {
+                key,
+                token,
+                buffer,
+                lane: payload.lane,
+                request: payload.request,
+                result,
+            }),
+            Sink::Change(id) => self.changed.push_back((id, result)),
+            Sink::Future | Sink::Nobody => {}
+        }
+    }
+
+    /// Begins an operation that waits for nothing.
+    pub(super) fn try_admit(
+        &mut self,
+        request: Request,
+        place: Place,
+        sink: Sink,
+    ) -> Result<Key, Request> {
+        let lane = place.lane();
+        if let Some(lane) = lane
+            && !self.gate(lane).try_take()
+        {
+            return Err(request);
+        }
+        let payload = Payload {
+            request,
+            punt: place.punt(),
+            lane,
+            tries: 0,
+            cancelled: false,
+            sink,
+        };
+        match self.operations.try_admit(payload) {
+            Ok(key) => {
+                self.enqueue(key);
+                Ok(key)
+            }
+            Err(payload) => {
+                let mut wake = Wakers::new();
+                self.leave_lane(lane, &mut wake);
+                debug_assert!(wake.is_empty(), "the place was free before, too");
+                Err(payload.request)
+            }
+        }
+    }
+
+    /// Carries out a queued operation that waits for nothing.
+    pub(super) fn answer_now(&mut self, key: Key, wake: &mut impl Extend<Waker>) {
+        let Some(kernel) = &mut self.kernel else {
+            return;
+        };
+        let Some(payload) = self.operations.launch(key) else {
+            return;
+        };
+        let call = payload.request.lower();
+        // SAFETY: the pointers lead into memory that the payload owns, which stays for the call.
+        let result = unsafe { kernel.perform_now(&call) };
+        let completion = Completion {
+            user_data: key.user_data(),
+            result,
+        };
+        self.complete(completion, wake, &mut Vec::new());
+    }
+
+    /// Gives an operation up whose future waits: at once if the kernel has not been given it.
+    pub(super) fn cancel(&mut self, key: Key, wake: &mut impl Extend<Waker>) {
+        if self.operations.is_queued(key) {
+            self.operations.launch(key);
+            let mut orphans = Vec::new();
+            self.complete(Completion::cancelled(key.user_data()), wake, &mut orphans);
+            debug_assert!(orphans.is_empty(), "its future waits");
+        } else if let Some(payload) = self.operations.in_kernel(key) {
+            payload.cancelled = true;
+            if let Some(kernel) = &mut self.kernel {
+                kernel.cancel(key.user_data());
+            }
+        }
     }
 
     /// Abandoned operations stay in the queue until they are met, or until they fill it.
@@ -202,7 +335,7 @@ impl State {
             let Some(payload) = self.operations.launch(key) else {
                 continue;
             };
-            if payload.detached {
+            if matches!(payload.sink, Sink::Nobody) {
                 self.operations.abandon(key, wake);
             }
             let completion = Completion {
@@ -264,7 +397,8 @@ impl State {
             punt: admission.punt,
             lane: admission.lane,
             tries: 0,
-            detached: false,
+            cancelled: false,
+            sink: Sink::Future,
         };
         let mut ticket = admission.ticket.take();
         match self.operations.admit(payload, &mut ticket, waker, wake) {
@@ -283,6 +417,9 @@ impl State {
 
 impl Drop for State {
     fn drop(&mut self) {
+        for finished in self.finished.drain(..) {
+            drop(finished.request.orphaned(Some(finished.result)));
+        }
         if self.operations.in_flight() == 0 {
             // SAFETY: dropped once, here, and nothing is lent to the kernel.
             unsafe { ManuallyDrop::drop(&mut self.operations) };

@@ -97,6 +97,8 @@ impl World {
             // Files of this kernel have no attributes, and it has no directories.
             Call::Attribute { .. } => -libc::EOPNOTSUPP,
             Call::Entries { .. } => 0,
+            // It has no epoll sets either, and does not say that it has the operation.
+            Call::Watch { .. } => -libc::EBADF,
             Call::Transfer {
                 from,
                 to,
