@@ -1,15 +1,14 @@
-//! The engine: owns the reactor, the ring, the tasks and the timers.
+//! The engine: a loop, and the tasks that run on it.
 
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::fmt;
 use std::future::Future;
 use std::io;
-use std::os::fd::AsFd;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll as Progress, Waker};
 use std::time::Duration;
 
 use ambidex_disk::Ring;
@@ -17,14 +16,9 @@ use ambidex_net::Reactor;
 
 use crate::blocking::Places;
 use crate::clock::{Clock, Real};
-use crate::doorbell::Doorbell;
 use crate::handle::{Core, Handle};
-use crate::metrics::Metrics;
+use crate::poll::{DROP_PATIENCE, Poll};
 use crate::tasks::{Shared, Tasks};
-use crate::timers::Timers;
-
-/// How long dropping an engine waits for operations that the kernel still works on.
-const DROP_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Makes an engine with other than the default parts.
 ///
@@ -46,6 +40,14 @@ pub struct Builder {
 }
 
 impl Builder {
+    /// The default parts, but what `AMBIDEX_DISK` decides.
+    pub(crate) fn from_environment() -> io::Result<Builder> {
+        Ok(Engine::builder().disk(ambidex_disk::Options {
+            choice: ambidex_disk::Choice::from_environment()?,
+            ..ambidex_disk::Options::default()
+        }))
+    }
+
     /// How the ring is set up.
     pub fn disk(mut self, options: ambidex_disk::Options) -> Builder {
         self.disk = options;
@@ -82,7 +84,33 @@ impl Builder {
     /// # Errors
     /// `EMFILE` and its like; and, if io_uring was insisted on, why it cannot be had.
     pub fn build(self) -> io::Result<Engine> {
-        let mut reactor = match self.net_kernel {
+        let cpu_threads = self.cpu_threads;
+        let poll = self.build_poll()?;
+        let shared = Shared::new(Arc::clone(&poll.doorbell));
+        let core = Core {
+            net: poll.net().clone(),
+            disk: poll.disk().clone(),
+            clock: Rc::clone(&poll.clock),
+            timers: Rc::clone(&poll.timers),
+            tasks: Tasks::new(&shared),
+            shared,
+            places: Places::new(cpu_threads),
+            metrics: Cell::default(),
+        };
+        Ok(Engine {
+            poll,
+            handle: Handle {
+                core: Rc::new(core),
+            },
+        })
+    }
+
+    /// Makes the loop alone: the token face.
+    ///
+    /// # Errors
+    /// Those of [`Builder::build`].
+    pub fn build_poll(self) -> io::Result<Poll> {
+        let reactor = match self.net_kernel {
             Some(kernel) => Reactor::with_kernel(kernel)?,
             None => Reactor::new()?,
         };
@@ -90,30 +118,7 @@ impl Builder {
             Some(kernel) => Ring::with_kernel(kernel, &self.disk),
             None => Ring::new(&self.disk)?,
         };
-        let shared = Shared::new(Doorbell::new()?);
-        let ring_rang = ring.doorbell(|eventfd| reactor.watch(eventfd))??;
-        reactor.watch(shared.doorbell.as_fd())?;
-        let core = Core {
-            net: reactor.handle(),
-            disk: ring.handle(),
-            clock: self.clock,
-            timers: Rc::new(RefCell::new(Timers::default())),
-            tasks: Tasks::new(&shared),
-            shared,
-            places: Places::new(self.cpu_threads),
-            metrics: Cell::default(),
-        };
-        Ok(Engine {
-            reactor,
-            ring,
-            ring_rang,
-            rang_alone: false,
-            handle: Handle {
-                core: Rc::new(core),
-            },
-            wake: Vec::new(),
-            metrics: Metrics::default(),
-        })
+        Poll::assemble(reactor, ring, self.clock)
     }
 }
 
@@ -121,15 +126,8 @@ impl Builder {
 ///
 /// See the [crate] for an example.
 pub struct Engine {
-    pub(crate) reactor: Reactor,
-    pub(crate) ring: Ring,
-    pub(crate) ring_rang: ambidex_net::Doorbell,
-    /// The last wait saw nothing but the ring's doorbell.
-    pub(crate) rang_alone: bool,
+    pub(crate) poll: Poll,
     pub(crate) handle: Handle,
-    /// Wakers gathered while the timers were borrowed.
-    pub(crate) wake: Vec<Waker>,
-    pub(crate) metrics: Metrics,
 }
 
 /// How an engine ended; see [`Engine::shut_down`].
@@ -149,11 +147,7 @@ impl Engine {
     /// # Errors
     /// Those of [`Builder::build`], and `InvalidInput` for a value of `AMBIDEX_DISK` that is none.
     pub fn new() -> io::Result<Engine> {
-        let options = ambidex_disk::Options {
-            choice: ambidex_disk::Choice::from_environment()?,
-            ..ambidex_disk::Options::default()
-        };
-        Engine::builder().disk(options).build()
+        Builder::from_environment()?.build()
     }
 
     /// Makes an engine with other than the default parts.
@@ -191,7 +185,7 @@ impl Engine {
         waker.wake_by_ref();
         loop {
             if shared.take_main()
-                && let Poll::Ready(value) = main.as_mut().poll(&mut Context::from_waker(&waker))
+                && let Progress::Ready(value) = main.as_mut().poll(&mut Context::from_waker(&waker))
             {
                 return Ok(value);
             }
@@ -220,14 +214,7 @@ impl Engine {
             tasks_cancelled,
             operations_given_up: 0,
         };
-        let deadline = core.clock.now() + patience;
-        while self.ring.is_busy() {
-            let now = core.clock.now();
-            if now >= deadline || self.drain_turn(deadline - now).is_err() {
-                break;
-            }
-        }
-        report.operations_given_up = self.ring.shut_down();
+        report.operations_given_up = self.poll.end(patience);
         report
     }
 }
@@ -242,7 +229,7 @@ impl fmt::Debug for Engine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Engine")
             .field("tasks", &self.handle.tasks())
-            .field("ring", &self.ring)
+            .field("ring", &self.poll.ring)
             .finish_non_exhaustive()
     }
 }

@@ -12,15 +12,16 @@ use std::time::{Duration, Instant, SystemTime};
 use crate::blocking::Places;
 use crate::clock::Clock;
 use crate::metrics::Metrics;
+use crate::poll::Alarm;
 use crate::remote::Remote;
 use crate::tasks::{JoinHandle, Shared, Tasks};
-use crate::timers::{Elapsed, Sleep, Timers};
+use crate::timers::{Elapsed, Sleep, Timers, after};
 
 pub(crate) struct Core {
     pub(crate) net: ambidex_net::Handle,
     pub(crate) disk: ambidex_disk::Handle,
     pub(crate) clock: Rc<dyn Clock>,
-    pub(crate) timers: Rc<RefCell<Timers>>,
+    pub(crate) timers: Rc<RefCell<Timers<Alarm>>>,
     pub(crate) tasks: Tasks,
     pub(crate) shared: Arc<Shared>,
     pub(crate) places: Places,
@@ -79,10 +80,7 @@ impl Handle {
 
     /// Waits for `duration`.
     pub fn sleep(&self, duration: Duration) -> Sleep {
-        let now = self.now();
-        // An instant that cannot be expressed is further away than anybody waits.
-        let far = Duration::from_secs(60 * 60 * 24 * 365 * 30);
-        self.sleep_until(now.checked_add(duration).unwrap_or(now + far))
+        self.sleep_until(after(self.now(), duration))
     }
 
     /// Waits for `deadline`; one that has passed is due at once.
@@ -143,13 +141,8 @@ impl Handle {
     /// What the loop has done so far.
     #[must_use]
     pub fn metrics(&self) -> Metrics {
-        let counters = self.core.disk.counters();
-        Metrics {
-            enters: counters.enters,
-            submitted: counters.submitted,
-            completed: counters.completed,
-            ..self.core.metrics.get()
-        }
+        let core = &self.core;
+        core.metrics.get().with(&core.disk, &core.net)
     }
 
     /// Tasks that have not ended.

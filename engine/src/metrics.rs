@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+use ambidex_disk::Handle as Disk;
+use ambidex_net::Handle as Net;
+
 /// Counters of one engine, all since it was made; see [`Handle::metrics`](crate::Handle::metrics).
 ///
 /// SQEs per enter are `submitted / enters`, CQEs per turn `completed / turns`.
@@ -27,4 +30,17 @@ pub struct Metrics {
     pub completed: u64,
     /// The longest that submitting took the loop's time.
     pub enter_max: Duration,
+}
+
+impl Metrics {
+    /// With what the two halves count themselves.
+    pub(crate) fn with(self, disk: &Disk, _net: &Net) -> Metrics {
+        let disk = disk.counters();
+        Metrics {
+            enters: disk.enters,
+            submitted: disk.submitted,
+            completed: disk.completed,
+            ..self
+        }
+    }
 }

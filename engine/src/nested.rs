@@ -60,6 +60,6 @@ impl AsFd for Engine {
     /// The epoll descriptor: readable when the engine has something to do, provided that
     /// [`Engine::turn_without_sleep`] was the last to turn it.
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.reactor.as_fd()
+        self.poll.as_fd()
     }
 }

@@ -6,14 +6,15 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, Waker};
-use std::time::Instant;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
 
 use crate::clock::Clock;
+use crate::poll::Alarm;
 
-/// Deadlines in order; equal ones fire in order of arrival.
+/// Deadlines in order, each with what is due then; equal ones fire in order of arrival.
 ///
-/// Bound: one entry for each [`Sleep`] that is being waited for.
+/// Bound: one entry for each [`Sleep`] that is being waited for and each timer that is set.
 ///
 /// ```
 /// use ambidex::timers::Timers;
@@ -21,7 +22,7 @@ use crate::clock::Clock;
 ///
 /// # fn example(start: Instant) {
 /// let mut timers = Timers::default();
-/// timers.insert(start + Duration::from_secs(1), Waker::noop());
+/// timers.insert(start + Duration::from_secs(1), Waker::noop().clone());
 /// let mut wake = Vec::new();
 /// timers.fire(start, &mut wake);
 /// assert!(wake.is_empty());
@@ -29,34 +30,43 @@ use crate::clock::Clock;
 /// assert_eq!(wake.len(), 1);
 /// # }
 /// ```
-#[derive(Debug, Default)]
-pub struct Timers {
-    waiting: BTreeMap<(Instant, u64), Waker>,
+#[derive(Debug)]
+pub struct Timers<T> {
+    waiting: BTreeMap<(Instant, u64), T>,
     next: u64,
 }
 
-impl Timers {
+impl<T> Default for Timers<T> {
+    fn default() -> Timers<T> {
+        Timers {
+            waiting: BTreeMap::new(),
+            next: 0,
+        }
+    }
+}
+
+/// `duration` from `now`. An instant that cannot be expressed is further away than anybody waits.
+pub(crate) fn after(now: Instant, duration: Duration) -> Instant {
+    const FAR: Duration = Duration::from_secs(60 * 60 * 24 * 365 * 30);
+    now.checked_add(duration).unwrap_or(now + FAR)
+}
+
+impl<T> Timers<T> {
     /// Adds a deadline; the number names it.
-    pub fn insert(&mut self, deadline: Instant, waker: &Waker) -> u64 {
+    pub fn insert(&mut self, deadline: Instant, due: T) -> u64 {
         let id = self.next;
         self.next += 1;
-        self.waiting.insert((deadline, id), waker.clone());
+        self.waiting.insert((deadline, id), due);
         id
     }
 
-    /// Changes who is woken. False if it has fired.
-    pub fn update(&mut self, deadline: Instant, id: u64, waker: &Waker) -> bool {
-        match self.waiting.get_mut(&(deadline, id)) {
-            Some(known) => {
-                known.clone_from(waker);
-                true
-            }
-            None => false,
-        }
+    /// What is due at a deadline. `None` if it has fired.
+    pub fn get_mut(&mut self, deadline: Instant, id: u64) -> Option<&mut T> {
+        self.waiting.get_mut(&(deadline, id))
     }
 
     /// Takes a deadline back.
-    pub fn remove(&mut self, deadline: Instant, id: u64) -> Option<Waker> {
+    pub fn remove(&mut self, deadline: Instant, id: u64) -> Option<T> {
         self.waiting.remove(&(deadline, id))
     }
 
@@ -66,13 +76,13 @@ impl Timers {
         self.waiting.first_key_value().map(|((at, _), _)| *at)
     }
 
-    /// Moves the wakers of all deadlines up to `now` to `wake`.
-    pub fn fire(&mut self, now: Instant, wake: &mut Vec<Waker>) {
+    /// Moves what is due at all deadlines up to `now` to `fired`.
+    pub fn fire(&mut self, now: Instant, fired: &mut Vec<T>) {
         while let Some(entry) = self.waiting.first_entry() {
             if entry.key().0 > now {
                 break;
             }
-            wake.push(entry.remove());
+            fired.push(entry.remove());
         }
     }
 }
@@ -83,7 +93,7 @@ impl Timers {
 /// Safe: dropping it takes the deadline back.
 #[must_use = "futures do nothing unless awaited"]
 pub struct Sleep {
-    pub(crate) timers: Rc<RefCell<Timers>>,
+    pub(crate) timers: Rc<RefCell<Timers<Alarm>>>,
     pub(crate) clock: Rc<dyn Clock>,
     pub(crate) deadline: Instant,
     pub(crate) id: Option<u64>,
@@ -98,13 +108,13 @@ impl Future for Sleep {
         }
         let deadline = self.deadline;
         let mut timers = self.timers.borrow_mut();
-        let known = self
-            .id
-            .is_some_and(|id| timers.update(deadline, id, cx.waker()));
-        if !known {
-            let id = timers.insert(deadline, cx.waker());
-            drop(timers);
-            self.id = Some(id);
+        match self.id.and_then(|id| timers.get_mut(deadline, id)) {
+            Some(Alarm::Task(known)) => known.clone_from(cx.waker()),
+            _ => {
+                let id = timers.insert(deadline, Alarm::Task(cx.waker().clone()));
+                drop(timers);
+                self.id = Some(id);
+            }
         }
         Poll::Pending
     }
@@ -113,8 +123,8 @@ impl Future for Sleep {
 impl Drop for Sleep {
     fn drop(&mut self) {
         if let Some(id) = self.id {
-            let waker = self.timers.borrow_mut().remove(self.deadline, id);
-            drop(waker);
+            let alarm = self.timers.borrow_mut().remove(self.deadline, id);
+            drop(alarm);
         }
     }
 }

@@ -9,11 +9,14 @@
 //!  5 wait                   one epoll_pwait2, for sockets, disk and other threads
 //!  6 dispatch               readiness wakes tasks; timers fire; remote work is adopted
 //! ```
+//!
+//! Steps 2 to 6 know no tasks: they are [`Poll`]'s, and all of the token face.
 
 use std::io;
 use std::time::Duration;
 
 use crate::engine::Engine;
+use crate::poll::Poll;
 
 /// Tasks polled before the kernel is asked again.
 const TASKS_PER_ROUND: usize = 256;
@@ -35,44 +38,95 @@ impl Engine {
 
     /// Steps 1 to 3.
     pub(crate) fn work(&mut self) -> io::Result<()> {
-        self.metrics.turns += 1;
+        self.poll.metrics.turns += 1;
         for _ in 0..ROUNDS_MAX {
-            self.metrics.polls += self.handle.core.tasks.run(TASKS_PER_ROUND);
-            self.submit()?;
-            let reaped = self.ring.reap(COMPLETIONS_PER_ROUND)?;
-            let rang_alone = std::mem::take(&mut self.rang_alone);
-            self.metrics.spurious += u64::from(rang_alone && reaped == 0);
-            if reaped == 0 {
+            self.poll.metrics.polls += self.handle.core.tasks.run(TASKS_PER_ROUND);
+            if self.poll.exchange()? == 0 {
                 break;
             }
         }
         Ok(())
     }
 
+    /// Step 4.
+    pub(crate) fn pause(&mut self) -> Option<Duration> {
+        let shared = &self.handle.core.shared;
+        self.poll.pause(|| shared.has_work())
+    }
+
     /// Steps 5 and 6.
     pub(crate) fn finish_turn(&mut self, pause: Option<Duration>) -> io::Result<()> {
+        self.poll.wait(pause)?;
+        self.adopt();
+        self.handle.core.metrics.set(self.poll.metrics);
+        Ok(())
+    }
+
+    /// Spawns what other threads have sent.
+    fn adopt(&mut self) {
+        let arrivals = std::mem::take(&mut *self.handle.core.shared.arrivals());
+        for arrival in arrivals {
+            arrival(&self.handle);
+        }
+    }
+}
+
+impl Poll {
+    /// Steps 2 and 3. Tells how many completions were reaped.
+    pub(crate) fn exchange(&mut self) -> io::Result<usize> {
+        self.enter()?;
+        let reaped = self.ring.reap(COMPLETIONS_PER_ROUND)?;
+        let rang_alone = std::mem::take(&mut self.rang_alone);
+        self.metrics.spurious += u64::from(rang_alone && reaped == 0);
+        Ok(reaped)
+    }
+
+    /// Step 2. Submitting is not free and may block, so it is timed.
+    fn enter(&mut self) -> io::Result<()> {
+        if !self.ring.wants_enter() {
+            return Ok(());
+        }
+        let before = self.clock.now();
+        self.ring.submit()?;
+        let took = self.clock.now() - before;
+        self.metrics.enter_max = self.metrics.enter_max.max(took);
+        Ok(())
+    }
+
+    /// Step 4: how long to sleep. `None` is for ever. `has_work` tells of what else is runnable.
+    pub(crate) fn pause(&mut self, has_work: impl Fn() -> bool) -> Option<Duration> {
+        if has_work() {
+            return Some(Duration::ZERO);
+        }
+        self.doorbell.arm();
+        if !self.ring.arm() || has_work() {
+            return Some(Duration::ZERO);
+        }
+        self.metrics.sleeps += 1;
+        let deadline = self.timers.borrow().next();
+        let until_deadline = deadline.map(|at| at.saturating_duration_since(self.clock.now()));
+        let until_retry = self.ring.stalled().then_some(STALLED_PAUSE);
+        until_deadline.into_iter().chain(until_retry).min()
+    }
+
+    /// Steps 5 and 6. Doorbells are disarmed before anybody is woken: to an armed one every wake is a
+    /// system call.
+    pub(crate) fn wait(&mut self, pause: Option<Duration>) -> io::Result<()> {
         let waited = self.reactor.wait(pause);
-        self.wake_up();
+        self.ring.disarm();
+        self.doorbell.disarm();
         waited?;
         let turn = self.reactor.dispatch();
         self.metrics.events += turn.events as u64;
         self.metrics.interrupted += u64::from(turn.interrupted);
         self.rang_alone = turn.events == 1 && turn.rang(self.ring_rang);
         self.fire_timers();
-        self.adopt();
-        self.handle.core.metrics.set(self.metrics);
         Ok(())
     }
 
-    /// Before anybody is woken: to an armed doorbell every wake is a system call.
-    fn wake_up(&mut self) {
-        self.ring.disarm();
-        self.handle.core.shared.doorbell.disarm();
-    }
-
-    /// A turn for the ring alone, while the engine ends: nothing else wakes it.
-    pub(crate) fn drain_turn(&mut self, limit: Duration) -> io::Result<()> {
-        self.submit()?;
+    /// A turn for the ring alone, while the loop ends: nothing else wakes it.
+    pub(crate) fn end_turn(&mut self, limit: Duration) -> io::Result<()> {
+        self.enter()?;
         self.ring.reap(COMPLETIONS_PER_ROUND)?;
         let pause = match (self.ring.in_flight(), self.ring.arm()) {
             (0, _) | (_, false) => Duration::ZERO,
@@ -84,55 +138,5 @@ impl Engine {
         waited?;
         self.reactor.dispatch();
         Ok(())
-    }
-
-    /// Step 2. Submitting is not free and may block, so it is timed.
-    fn submit(&mut self) -> io::Result<()> {
-        if !self.ring.wants_enter() {
-            return Ok(());
-        }
-        let clock = &self.handle.core.clock;
-        let before = clock.now();
-        self.ring.submit()?;
-        let took = clock.now() - before;
-        self.metrics.enter_max = self.metrics.enter_max.max(took);
-        Ok(())
-    }
-
-    /// Step 4: how long to sleep. `None` is for ever.
-    pub(crate) fn pause(&mut self) -> Option<Duration> {
-        let core = &self.handle.core;
-        if core.shared.has_work() {
-            return Some(Duration::ZERO);
-        }
-        core.shared.doorbell.arm();
-        if !self.ring.arm() || core.shared.has_work() {
-            return Some(Duration::ZERO);
-        }
-        self.metrics.sleeps += 1;
-        let deadline = core.timers.borrow().next();
-        let until_deadline = deadline.map(|at| at.saturating_duration_since(core.clock.now()));
-        let until_retry = self.ring.stalled().then_some(STALLED_PAUSE);
-        until_deadline.into_iter().chain(until_retry).min()
-    }
-
-    fn fire_timers(&mut self) {
-        let core = &self.handle.core;
-        let mut timers = core.timers.borrow_mut();
-        if timers.next().is_some() {
-            timers.fire(core.clock.now(), &mut self.wake);
-        }
-        drop(timers);
-        for waker in self.wake.drain(..) {
-            waker.wake();
-        }
-    }
-
-    /// Spawns what other threads have sent.
-    fn adopt(&mut self) {
-        let arrivals = std::mem::take(&mut *self.handle.core.shared.arrivals());
-        for arrival in arrivals {
-            arrival(&self.handle);
-        }
     }
 }

@@ -31,6 +31,7 @@ mod message;
 pub mod poller;
 pub mod reactor;
 pub mod readiness;
+pub mod registry;
 mod rights;
 pub mod socket;
 pub mod source;
@@ -46,6 +47,7 @@ pub use listener::Listener;
 pub use poller::{Events, Interest, Mode, Poller};
 pub use reactor::{Doorbell, Handle, Reactor, Turn};
 pub use readiness::{Direction, Readiness};
+pub use registry::Registry;
 pub use socket::Socket;
 /// The crate of the addresses and options in this interface.
 pub use socket2;

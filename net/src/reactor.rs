@@ -12,6 +12,7 @@ use crate::kernel::Kernel;
 use crate::linux::Linux;
 use crate::poller::{Events, Interest, Mode, Poller};
 use crate::readiness::Table;
+use crate::registry::Registrations;
 use crate::token::{self, Target};
 
 /// Events fetched by one wait: the budget of a turn. The rest follow with the next.
@@ -22,6 +23,7 @@ pub(crate) struct Inner {
     pub(crate) kernel: Rc<dyn Kernel>,
     pub(crate) poller: Poller,
     pub(crate) table: RefCell<Table>,
+    pub(crate) registrations: RefCell<Registrations>,
     pub(crate) stale: Cell<u64>,
 }
 
@@ -88,6 +90,7 @@ impl Reactor {
             poller: Poller::with_kernel(Rc::clone(&kernel))?,
             kernel,
             table: RefCell::default(),
+            registrations: RefCell::default(),
             stale: Cell::new(0),
         };
         Ok(Reactor {
@@ -168,12 +171,14 @@ impl Reactor {
             ..Turn::default()
         };
         let mut table = self.inner.table.borrow_mut();
+        let mut registrations = self.inner.registrations.borrow_mut();
         for (token, readiness) in self.events.drain() {
             turn.events += 1;
             match Target::from(token) {
                 Target::Doorbell(index) => turn.rang |= 1 << index,
                 Target::Source(key) if table.raise(key, readiness, &mut self.wake) => {}
-                Target::Source(_) | Target::Unknown => {
+                Target::Registration(key) if registrations.report(key, readiness) => {}
+                Target::Source(_) | Target::Registration(_) | Target::Unknown => {
                     self.inner.stale.set(self.inner.stale.get() + 1);
                 }
             }

@@ -24,6 +24,7 @@ const GENERATION_BITS: u32 = 24;
 pub(crate) const GENERATION_MASK: u32 = (1 << GENERATION_BITS) - 1;
 const TAG_SOURCE: u64 = 0x51;
 const TAG_DOORBELL: u64 = 0xDB;
+const TAG_REGISTRATION: u64 = 0x2E;
 
 /// Slot and generation of a source in the readiness table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,6 +38,8 @@ pub struct Key {
 pub(crate) enum Target {
     Source(Key),
     Doorbell(u32),
+    /// Of a [`Registry`](crate::Registry).
+    Registration(Key),
     Unknown,
 }
 
@@ -44,6 +47,10 @@ impl From<Key> for Token {
     fn from(key: Key) -> Token {
         Token((TAG_SOURCE << 56) | (u64::from(key.generation) << 32) | u64::from(key.index))
     }
+}
+
+pub(crate) fn registration(key: Key) -> Token {
+    Token((TAG_REGISTRATION << 56) | (u64::from(key.generation) << 32) | u64::from(key.index))
 }
 
 pub(crate) fn doorbell(index: u32) -> Token {
@@ -57,6 +64,7 @@ impl From<Token> for Target {
         match token.0 >> 56 {
             TAG_SOURCE => Target::Source(Key { index, generation }),
             TAG_DOORBELL => Target::Doorbell(index),
+            TAG_REGISTRATION => Target::Registration(Key { index, generation }),
             _ => Target::Unknown,
         }
     }

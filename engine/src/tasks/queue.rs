@@ -17,7 +17,7 @@ use crate::tasks::join::{JoinHandle, Supervised};
 
 /// What other threads may touch of an engine.
 pub(crate) struct Shared {
-    pub(crate) doorbell: Doorbell,
+    pub(crate) doorbell: Arc<Doorbell>,
     /// Runnable tasks; each is in here at most once.
     ready: Mutex<VecDeque<Runnable>>,
     /// The future given to `Engine::run` was woken.
@@ -29,7 +29,7 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    pub(crate) fn new(doorbell: Doorbell) -> Arc<Shared> {
+    pub(crate) fn new(doorbell: Arc<Doorbell>) -> Arc<Shared> {
         Arc::new(Shared {
             doorbell,
             ready: Mutex::default(),

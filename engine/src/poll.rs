@@ -1,0 +1,357 @@
+//! The token face: one loop for descriptors, files, timers and more, without futures.
+
+mod event;
+mod origin;
+mod timer;
+
+use std::cell::RefCell;
+use std::fmt;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use ambidex_disk::{BeginError, Op, OpId, Ring};
+use ambidex_net::{Reactor, Registry, Token};
+
+use crate::clock::Clock;
+use crate::doorbell::Doorbell;
+use crate::metrics::Metrics;
+use crate::timers::{Timers, after};
+
+pub use event::{Event, Events};
+use origin::Origins;
+pub use origin::{Origin, OriginId};
+pub(crate) use timer::Alarm;
+pub use timer::TimerId;
+use timer::TokenTimers;
+
+/// How long dropping a loop waits for operations that the kernel still works on.
+pub(crate) const DROP_PATIENCE: Duration = Duration::from_secs(1);
+/// Rounds of submitting and reaping before descriptors are looked at.
+const ROUNDS_MAX: usize = 4;
+
+/// One loop for descriptors by readiness and files by completion, that hands out events: for
+/// programs that keep their own state machines. [`Engine`](crate::Engine) is built on it.
+///
+/// Shaped as mio's: what is begun or registered carries a [`Token`], and [`Poll::poll`] yields an
+/// [`Event`] for it. Not `Send`: it lives and dies on one thread.
+///
+/// ```
+/// use ambidex::disk::{Op, OpenOptions};
+/// use ambidex::net::{Interest, Mode, Token};
+/// use ambidex::poll::{Event, Events, Poll};
+/// use std::{io::Write, os::unix::net::UnixStream};
+///
+/// const SOCKET: Token = Token(1);
+/// const FILE: Token = Token(2);
+///
+/// let mut poll = Poll::new()?;
+/// let (mut here, there) = UnixStream::pair()?;
+/// poll.registry().register(&there, SOCKET, Interest::READABLE, Mode::Edge)?;
+/// poll.submit(FILE, Op::open(poll.disk(), &OpenOptions::new(), "/proc/self/stat"))?;
+/// here.write_all(b"x")?;
+///
+/// let mut events = Events::with_capacity(64);
+/// let (mut readable, mut opened) = (false, false);
+/// while !(readable && opened) {
+///     poll.poll(&mut events, None)?;
+///     for event in events.drain() {
+///         match event {
+///             Event::Ready { token: SOCKET, readiness } => readable = readiness.is_readable(),
+///             Event::Complete(complete) => opened = complete.into_file().is_ok(),
+///             other => panic!("nothing else was asked for: {other:?}"),
+///         }
+///     }
+/// }
+/// # Ok::<(), std::io::Error>(())
+/// ```
+pub struct Poll {
+    pub(crate) reactor: Reactor,
+    pub(crate) ring: Ring,
+    pub(crate) ring_rang: ambidex_net::Doorbell,
+    /// The last wait saw nothing but the ring's doorbell.
+    pub(crate) rang_alone: bool,
+    pub(crate) doorbell: Arc<Doorbell>,
+    pub(crate) clock: Rc<dyn Clock>,
+    pub(crate) timers: Rc<RefCell<Timers<Alarm>>>,
+    pub(crate) metrics: Metrics,
+    net: ambidex_net::Handle,
+    disk: ambidex_disk::Handle,
+    registry: Registry,
+    /// Alarms gathered while the timers were borrowed.
+    due: Vec<Alarm>,
+    token_timers: TokenTimers,
+    origins: Origins,
+}
+
+impl Poll {
+    /// A loop on io_uring where it can be had, else on threads; `AMBIDEX_DISK` decides otherwise.
+    /// [`Engine::builder`](crate::Engine::builder) makes one of other parts.
+    ///
+    /// # Errors
+    /// Those of [`Engine::new`](crate::Engine::new).
+    pub fn new() -> io::Result<Poll> {
+        crate::engine::Builder::from_environment()?.build_poll()
+    }
+
+    pub(crate) fn assemble(
+        mut reactor: Reactor,
+        ring: Ring,
+        clock: Rc<dyn Clock>,
+    ) -> io::Result<Poll> {
+        let doorbell = Arc::new(Doorbell::new()?);
+        let ring_rang = ring.doorbell(|eventfd| reactor.watch(eventfd))??;
+        reactor.watch(doorbell.as_fd())?;
+        Ok(Poll {
+            net: reactor.handle(),
+            disk: ring.handle(),
+            registry: reactor.handle().registry(),
+            reactor,
+            ring,
+            ring_rang,
+            rang_alone: false,
+            doorbell,
+            clock,
+            timers: Rc::default(),
+            metrics: Metrics::default(),
+            due: Vec::new(),
+            token_timers: TokenTimers::default(),
+            origins: Origins::default(),
+        })
+    }
+
+    /// Where descriptors are registered.
+    #[must_use]
+    pub fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
+    /// For the sources of `net`, such as those that [`Poll::add`] takes.
+    #[must_use]
+    pub fn net(&self) -> &ambidex_net::Handle {
+        &self.net
+    }
+
+    /// For opening files.
+    #[must_use]
+    pub fn disk(&self) -> &ambidex_disk::Handle {
+        &self.disk
+    }
+
+    /// Begins a file operation. Its end is an [`Event::Complete`] with `token`.
+    ///
+    /// # Errors
+    /// [`BeginError`] with the operation and its buffer: `WouldBlock` if as many are in flight as
+    /// the completion queue has entries; poll, then try again.
+    #[expect(clippy::result_large_err, reason = "the operation comes back whole")]
+    pub fn submit(&mut self, token: Token, op: Op) -> Result<OpId, BeginError> {
+        self.disk.begin(token.0, op)
+    }
+
+    /// Asks that an operation be given up. Its [`Event::Complete`] comes all the same, with
+    /// `ECANCELED` if this was in time.
+    ///
+    /// # Minimum kernel
+    /// As [`ambidex_disk::Handle::cancellable`].
+    pub fn cancel(&mut self, id: OpId) {
+        self.disk.cancel(id);
+    }
+
+    /// Waits until there is an event or `timeout` has passed (`None`: for ever), and fills `events`
+    /// with as many as there are and it has room for. What finds no room comes with the next poll.
+    /// Events that `events` still holds are dropped.
+    ///
+    /// # Errors
+    /// Those of the loop itself, which a user cannot cause: epoll_wait(2), io_uring_enter(2).
+    /// `EINTR` is none of them.
+    ///
+    /// # Blocking
+    /// Sleeps for up to `timeout`.
+    pub fn poll(&mut self, events: &mut Events, timeout: Option<Duration>) -> io::Result<()> {
+        events.clear();
+        let deadline = timeout.and_then(|timeout| self.clock.now().checked_add(timeout));
+        loop {
+            let pause = self.prepare(events)?;
+            let left = deadline.map(|at| at.saturating_duration_since(self.clock.now()));
+            self.wait(pause.into_iter().chain(left).min())?;
+            self.collect(events);
+            if !events.is_empty() || left == Some(Duration::ZERO) {
+                return Ok(());
+            }
+        }
+    }
+
+    /// [`Poll::poll`] for a program whose own loop sleeps. Call it when the descriptor ([`AsFd`]) is
+    /// readable, when the time it returned is over, and once at the start: it returns for how long
+    /// there is nothing to do (`None`: until the descriptor is readable).
+    ///
+    /// # Errors
+    /// Those of [`Poll::poll`].
+    ///
+    /// # Blocking
+    /// Does not sleep.
+    pub fn poll_without_sleep(&mut self, events: &mut Events) -> io::Result<Option<Duration>> {
+        events.clear();
+        self.wait(Some(Duration::ZERO))?;
+        self.prepare(events)
+    }
+
+    /// Steps 2 to 4 of a turn. `ZERO` if an event is there.
+    fn prepare(&mut self, events: &mut Events) -> io::Result<Option<Duration>> {
+        self.metrics.turns += 1;
+        for _ in 0..ROUNDS_MAX {
+            if self.exchange()? == 0 {
+                break;
+            }
+        }
+        self.collect(events);
+        let has_events = !events.is_empty();
+        Ok(self.pause(|| has_events))
+    }
+
+    /// Moves what is there to `events`, a share of each kind before the rest of any.
+    fn collect(&mut self, events: &mut Events) {
+        while events.has_room() {
+            let before = events.len();
+            if let Some(complete) = self.ring.take_complete() {
+                events.push(Event::Complete(complete));
+            }
+            if events.has_room()
+                && let Some((token, readiness)) = self.reactor.take_ready()
+            {
+                events.push(Event::Ready { token, readiness });
+            }
+            if events.has_room()
+                && let Some(event) = self.token_timers.next(&self.timers, &*self.clock)
+            {
+                events.push(event);
+            }
+            if events.has_room()
+                && let Some(event) = self.origins.next()
+            {
+                events.push(event);
+            }
+            if events.len() == before {
+                return;
+            }
+        }
+    }
+
+    pub(crate) fn fire_timers(&mut self) {
+        let mut timers = self.timers.borrow_mut();
+        if timers.next().is_some() {
+            timers.fire(self.clock.now(), &mut self.due);
+        }
+        drop(timers);
+        for alarm in self.due.drain(..) {
+            match alarm {
+                Alarm::Task(waker) => waker.wake(),
+                Alarm::Token(key) => self.token_timers.expire(key),
+            }
+        }
+    }
+
+    /// Sets a timer: an [`Event::Timer`] with `token` comes after `first` and, given a `period`, again
+    /// after each of those, until it is cancelled. Costs no system call.
+    ///
+    /// Periods do not drift, and those that pass unseen come as one event that counts them. A
+    /// period of zero is one of a nanosecond.
+    pub fn set_timer(
+        &mut self,
+        token: Token,
+        first: Duration,
+        period: Option<Duration>,
+    ) -> TimerId {
+        let at = after(self.clock.now(), first);
+        self.token_timers.set(&self.timers, token, at, period)
+    }
+
+    /// Takes a timer back: no event of it comes any more. False if it has none to come.
+    pub fn cancel_timer(&mut self, id: TimerId) -> bool {
+        self.token_timers.cancel(&self.timers, id)
+    }
+
+    /// Adds a source of signals, a child, a watch or a user event; its events carry `token`.
+    ///
+    /// ```
+    /// use ambidex::net::{Token, event::UserEvent};
+    /// use ambidex::poll::{Event, Events, Poll};
+    ///
+    /// let mut poll = Poll::new()?;
+    /// let user = UserEvent::new(poll.net())?;
+    /// let notifier = user.notifier();
+    /// poll.add(Token(3), user);
+    /// std::thread::spawn(move || notifier.notify());
+    /// let mut events = Events::with_capacity(8);
+    /// poll.poll(&mut events, None)?;
+    /// assert!(matches!(events.drain().next(), Some(Event::User { token: Token(3), count: 1 })));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn add(&mut self, token: Token, origin: impl Into<Origin>) -> OriginId {
+        self.origins.add(token, origin.into())
+    }
+
+    /// Removes such a source and gives it back: no event of it comes any more. `None` if it has gone,
+    /// as a child that has ended or a source that has failed.
+    pub fn remove(&mut self, id: OriginId) -> Option<Origin> {
+        self.origins.remove(id)
+    }
+
+    /// Ends the loop: turns the ring until the kernel has finished every operation or `patience` is
+    /// over. Tells how many operations were given up at that point; their memory is leaked, for the
+    /// kernel may still write to it. Dropping a loop does this with a patience of a second.
+    ///
+    /// # Blocking
+    /// For up to `patience`.
+    pub fn shut_down(mut self, patience: Duration) -> usize {
+        self.end(patience)
+    }
+
+    pub(crate) fn end(&mut self, patience: Duration) -> usize {
+        let deadline = after(self.clock.now(), patience);
+        while self.ring.is_busy() {
+            let now = self.clock.now();
+            if now >= deadline || self.end_turn(deadline - now).is_err() {
+                break;
+            }
+        }
+        self.ring.shut_down()
+    }
+
+    /// What the loop has done so far.
+    #[must_use]
+    pub fn metrics(&self) -> Metrics {
+        self.metrics.with(&self.disk, &self.net)
+    }
+
+    /// The present moment, by the loop's clock.
+    #[must_use]
+    pub fn now(&self) -> Instant {
+        self.clock.now()
+    }
+}
+
+impl Drop for Poll {
+    fn drop(&mut self) {
+        self.end(DROP_PATIENCE);
+    }
+}
+
+impl AsFd for Poll {
+    /// The epoll descriptor: readable when there is something to do, provided that
+    /// [`Poll::poll_without_sleep`] was the last to be called.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.reactor.as_fd()
+    }
+}
+
+impl fmt::Debug for Poll {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Poll")
+            .field("ring", &self.ring)
+            .field("registry", &self.registry)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,218 @@
+//! Descriptors watched for the caller's own tokens: readiness without futures.
+
+use std::collections::{HashMap, VecDeque};
+use std::fmt;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, RawFd};
+
+use crate::poller::{Interest, Mode};
+use crate::reactor::{Handle, Reactor};
+use crate::readiness::Readiness;
+use crate::token::{GENERATION_MASK, Key, Token, registration};
+
+struct Slot {
+    generation: u32,
+    /// `None`: nobody's.
+    owner: Option<(RawFd, Token)>,
+}
+
+/// What is registered, and what has been reported of it.
+///
+/// Bounds: one slot a descriptor; the reports of one wait.
+#[derive(Default)]
+pub(crate) struct Registrations {
+    slots: Vec<Slot>,
+    free: Vec<u32>,
+    by_fd: HashMap<RawFd, u32>,
+    reported: VecDeque<(Key, Readiness)>,
+}
+
+impl Registrations {
+    /// Remembers an event. False if what it is of has been deregistered.
+    pub(crate) fn report(&mut self, key: Key, readiness: Readiness) -> bool {
+        let live = self.token(key).is_some();
+        if live {
+            self.reported.push_back((key, readiness));
+        }
+        live
+    }
+
+    fn token(&self, key: Key) -> Option<Token> {
+        let slot = self.slots.get(key.index as usize)?;
+        let (_, token) = slot.owner.filter(|_| slot.generation == key.generation)?;
+        Some(token)
+    }
+
+    fn next(&mut self) -> Option<(Token, Readiness)> {
+        loop {
+            let (key, readiness) = self.reported.pop_front()?;
+            if let Some(token) = self.token(key) {
+                return Some((token, readiness));
+            }
+        }
+    }
+
+    fn insert(&mut self, fd: RawFd, token: Token) -> Key {
+        let index = self.free.pop().unwrap_or_else(|| {
+            self.slots.push(Slot {
+                generation: 0,
+                owner: None,
+            });
+            (self.slots.len() - 1) as u32
+        });
+        let slot = &mut self.slots[index as usize];
+        slot.owner = Some((fd, token));
+        Key {
+            index,
+            generation: slot.generation,
+        }
+    }
+
+    /// The number now leads to this registration; whichever it led to before was closed without a
+    /// word.
+    fn publish(&mut self, fd: RawFd, key: Key) {
+        if let Some(before) = self.by_fd.insert(fd, key.index) {
+            self.release(before);
+        }
+    }
+
+    fn release(&mut self, index: u32) {
+        let slot = &mut self.slots[index as usize];
+        slot.owner = None;
+        slot.generation = (slot.generation + 1) & GENERATION_MASK;
+        self.free.push(index);
+    }
+}
+
+/// Registers descriptors of the caller's with the caller's tokens, as mio's registry does. Made by
+/// [`Handle::registry`]; what is ready comes from [`Reactor::take_ready`]. Cheap to clone.
+///
+/// A descriptor that is closed leaves the set by itself; one with duplicates elsewhere must be
+/// [deregistered](Registry::deregister) first (epoll(7), Q6).
+///
+/// ```
+/// use ambidex_net::{Interest, Mode, Reactor, Token};
+/// use std::{io::Write, os::unix::net::UnixStream, time::Duration};
+///
+/// let mut reactor = Reactor::new()?;
+/// let (mut here, there) = UnixStream::pair()?;
+/// reactor.handle().registry().register(&there, Token(7), Interest::READABLE, Mode::Edge)?;
+/// here.write_all(b"x")?;
+/// reactor.turn(Some(Duration::from_secs(1)))?;
+/// let (token, readiness) = reactor.take_ready().unwrap();
+/// assert!(token == Token(7) && readiness.is_readable());
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[derive(Clone)]
+pub struct Registry {
+    handle: Handle,
+}
+
+impl Handle {
+    /// For descriptors with tokens.
+    #[must_use]
+    pub fn registry(&self) -> Registry {
+        Registry {
+            handle: self.clone(),
+        }
+    }
+}
+
+impl Registry {
+    /// Starts watching `fd`. What is ready already is reported.
+    ///
+    /// # Errors
+    /// `EEXIST` if it is registered already, `EPERM` if it cannot be watched (a regular file or
+    /// directory: begin operations on those), `ENOSPC` at the user's limit of watches;
+    /// epoll_ctl(2).
+    pub fn register(
+        &self,
+        fd: impl AsFd,
+        token: Token,
+        interest: Interest,
+        mode: Mode,
+    ) -> io::Result<()> {
+        let fd = fd.as_fd();
+        let inner = &self.handle.inner;
+        let mut registrations = inner.registrations.borrow_mut();
+        let key = registrations.insert(fd.as_raw_fd(), token);
+        let added = inner.poller.register(fd, registration(key), interest, mode);
+        match added {
+            Ok(()) => registrations.publish(fd.as_raw_fd(), key),
+            Err(_) => registrations.release(key.index),
+        }
+        added
+    }
+
+    /// Changes token, interest and mode of a registered descriptor, and re-arms a
+    /// [`Mode::Oneshot`] one. What is ready is reported anew.
+    ///
+    /// # Errors
+    /// `ENOENT` if `fd` is not registered here, `EINVAL` if it was or would become
+    /// [`Mode::Exclusive`]; epoll_ctl(2).
+    pub fn reregister(
+        &self,
+        fd: impl AsFd,
+        token: Token,
+        interest: Interest,
+        mode: Mode,
+    ) -> io::Result<()> {
+        let fd = fd.as_fd();
+        let inner = &self.handle.inner;
+        let mut registrations = inner.registrations.borrow_mut();
+        let Some(&index) = registrations.by_fd.get(&fd.as_raw_fd()) else {
+            return Err(io::Error::from_raw_os_error(libc::ENOENT));
+        };
+        let slot = &mut registrations.slots[index as usize];
+        let key = Key {
+            index,
+            generation: slot.generation,
+        };
+        inner.poller.modify(fd, registration(key), interest, mode)?;
+        slot.owner = Some((fd.as_raw_fd(), token));
+        Ok(())
+    }
+
+    /// Stops watching `fd`. Nothing of it is reported any more, not even what was seen before.
+    ///
+    /// # Errors
+    /// `ENOENT` if `fd` is not registered here; epoll_ctl(2).
+    pub fn deregister(&self, fd: impl AsFd) -> io::Result<()> {
+        let fd = fd.as_fd();
+        let inner = &self.handle.inner;
+        let mut registrations = inner.registrations.borrow_mut();
+        let Some(index) = registrations.by_fd.remove(&fd.as_raw_fd()) else {
+            return Err(io::Error::from_raw_os_error(libc::ENOENT));
+        };
+        registrations.release(index);
+        inner.poller.deregister(fd)
+    }
+
+    /// How many descriptors are registered, those among them that were closed without a word.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.handle.inner.registrations.borrow().by_fd.len()
+    }
+
+    /// Whether none is.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+impl Reactor {
+    /// The next report of what is registered in a [`Registry`], in the kernel's order.
+    #[must_use]
+    pub fn take_ready(&mut self) -> Option<(Token, Readiness)> {
+        self.handle().inner.registrations.borrow_mut().next()
+    }
+}
+
+impl fmt::Debug for Registry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Registry")
+            .field("len", &self.len())
+            .finish_non_exhaustive()
+    }
+}
