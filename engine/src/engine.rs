@@ -16,6 +16,7 @@ use ambidex_net::Reactor;
 
 use crate::blocking::Places;
 use crate::clock::{Clock, Real};
+use crate::drain::Drain;
 use crate::handle::{Core, Handle};
 use crate::poll::{DROP_PATIENCE, Poll};
 use crate::tasks::{Shared, Tasks};
@@ -95,6 +96,7 @@ impl Builder {
             tasks: Tasks::new(&shared),
             shared,
             places: Places::new(cpu_threads),
+            drain: Drain::default(),
             metrics: Cell::default(),
         };
         Ok(Engine {
@@ -133,6 +135,8 @@ pub struct Engine {
 /// How an engine ended; see [`Engine::shut_down`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Report {
+    /// Tasks that ended by themselves while the engine drained; see [`Engine::drain`].
+    pub tasks_finished: u64,
     /// Tasks that had not ended and were dropped.
     pub tasks_cancelled: usize,
     /// Operations that the kernel had not finished at the deadline. Their memory is leaked, for
@@ -212,7 +216,7 @@ impl Engine {
         let tasks_cancelled = core.tasks.cancel_all();
         let mut report = Report {
             tasks_cancelled,
-            operations_given_up: 0,
+            ..Report::default()
         };
         report.operations_given_up = self.poll.end(patience);
         report

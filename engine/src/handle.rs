@@ -11,6 +11,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use crate::blocking::Places;
 use crate::clock::Clock;
+use crate::drain::Drain;
 use crate::metrics::Metrics;
 use crate::poll::Alarm;
 use crate::remote::Remote;
@@ -25,6 +26,7 @@ pub(crate) struct Core {
     pub(crate) tasks: Tasks,
     pub(crate) shared: Arc<Shared>,
     pub(crate) places: Places,
+    pub(crate) drain: Drain,
     pub(crate) metrics: Cell<Metrics>,
 }
 

@@ -29,6 +29,7 @@ mod blocking;
 pub mod clock;
 mod connect;
 mod doorbell;
+mod drain;
 mod engine;
 mod handle;
 mod interval;

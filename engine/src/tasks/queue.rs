@@ -2,11 +2,11 @@
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Wake, Waker};
+use std::task::{Poll, Wake, Waker};
 
 use async_task::Runnable;
 use slab::Slab;
@@ -78,20 +78,35 @@ impl Wake for Shared {
 #[derive(Clone)]
 pub(crate) struct Tasks {
     shared: Arc<Shared>,
+    active: Rc<RefCell<List>>,
+}
+
+#[derive(Default)]
+struct List {
     /// A waker of each task that has not ended, to reach those that wait for nothing.
-    active: Rc<RefCell<Slab<Waker>>>,
+    wakers: Slab<Waker>,
+    /// How many have ended.
+    ended: u64,
+    /// Who waits for the last to end.
+    last: Option<Waker>,
 }
 
 /// Strikes a task off the list when its future is dropped, finished or not.
 struct Active {
-    list: Rc<RefCell<Slab<Waker>>>,
+    list: Rc<RefCell<List>>,
     key: usize,
 }
 
 impl Drop for Active {
     fn drop(&mut self) {
-        let waker = self.list.borrow_mut().try_remove(self.key);
-        drop(waker);
+        let (own, last) = {
+            let list = &mut *self.list.borrow_mut();
+            let own = list.wakers.try_remove(self.key);
+            list.ended += 1;
+            (own, list.last.take_if(|_| list.wakers.is_empty()))
+        };
+        drop(own);
+        last.into_iter().for_each(Waker::wake);
     }
 }
 
@@ -107,7 +122,11 @@ impl Tasks {
         &self,
         future: impl Future<Output = T> + 'static,
     ) -> JoinHandle<T> {
-        let key = self.active.borrow_mut().insert(Waker::noop().clone());
+        let key = self
+            .active
+            .borrow_mut()
+            .wakers
+            .insert(Waker::noop().clone());
         let active = Active {
             list: Rc::clone(&self.active),
             key,
@@ -119,7 +138,7 @@ impl Tasks {
         let shared = Arc::clone(&self.shared);
         let schedule = move |runnable| shared.schedule(runnable);
         let (runnable, task) = async_task::spawn_local(supervised, schedule);
-        if let Some(waker) = self.active.borrow_mut().get_mut(key) {
+        if let Some(waker) = self.active.borrow_mut().wakers.get_mut(key) {
             *waker = runnable.waker();
         }
         if self.shared.closed.load(Ordering::Acquire) {
@@ -144,7 +163,25 @@ impl Tasks {
 
     /// How many tasks have not ended.
     pub(crate) fn len(&self) -> usize {
-        self.active.borrow().len()
+        self.active.borrow().wakers.len()
+    }
+
+    /// How many tasks have ended, finished or not.
+    pub(crate) fn ended(&self) -> u64 {
+        self.active.borrow().ended
+    }
+
+    /// Waits until no task is left. For one at a time.
+    pub(crate) async fn all_ended(&self) {
+        poll_fn(|cx| {
+            let list = &mut *self.active.borrow_mut();
+            if list.wakers.is_empty() {
+                return Poll::Ready(());
+            }
+            list.last = Some(cx.waker().clone());
+            Poll::Pending
+        })
+        .await;
     }
 
     /// Cancels every task. Dropping one may wake or spawn others, so it goes on until none is
@@ -152,12 +189,10 @@ impl Tasks {
     pub(crate) fn cancel_all(&self) -> usize {
         let cancelled = self.len();
         loop {
-            let wakers: Vec<Waker> = self
-                .active
-                .borrow()
-                .iter()
-                .map(|(_, w)| w.clone())
-                .collect();
+            let wakers: Vec<Waker> = {
+                let list = self.active.borrow();
+                list.wakers.iter().map(|(_, waker)| waker.clone()).collect()
+            };
             wakers.into_iter().for_each(Waker::wake);
             let ready = std::mem::take(&mut *self.shared.ready());
             let none_ready = ready.is_empty();
