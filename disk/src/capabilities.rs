@@ -40,6 +40,11 @@ pub struct Capabilities {
     pub cq_entries: usize,
     /// The operations this crate uses, and whether this kernel knows them.
     pub operations: Vec<(&'static str, bool)>,
+    /// Places in the table of files, for [`File::fix`](crate::File::fix) and chains; 0 if there is
+    /// none.
+    pub table_entries: usize,
+    /// Whether entries can be linked, so that one begins when another has ended.
+    pub links: bool,
     /// Whether openat2(2) may be called (Linux 5.6, and not denied by seccomp).
     pub openat2: bool,
     /// Why the backend is not io_uring, or why a rung of the set-up ladder was left.

@@ -62,6 +62,15 @@ impl Advice {
     }
 }
 
+/// What [`File::write_synced_at`] has on the disk when it returns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flush {
+    /// The bytes, and what of the metadata is needed to find them: fdatasync(2).
+    Data,
+    /// All of the metadata too: fsync(2).
+    All,
+}
+
 /// Each of these goes to the ring, which hands it to a thread of the kernel; a sync of a memory
 /// filesystem, which has nothing to do, is made on the calling thread. `EINTR` is retried: made
 /// twice, each has the same effect as made once.

@@ -1,5 +1,6 @@
 //! Files: read, metadata, close.
 
+use std::cell::RefCell;
 use std::fmt;
 use std::io;
 use std::mem::MaybeUninit;
@@ -17,6 +18,7 @@ use crate::request::{Request, TRANSFER_MAX};
 use crate::retry::{self, Kind};
 use crate::ring::Handle;
 use crate::syscalls;
+use crate::table::Slot;
 use crate::write::fits;
 
 /// How a read is made.
@@ -38,6 +40,14 @@ pub(crate) struct Descriptor {
     at_open: Metadata,
     /// The `O_*` flags that it was opened with.
     flags: i32,
+    /// Its place in the ring's table of files.
+    slot: RefCell<Option<Rc<Slot>>>,
+}
+
+impl Descriptor {
+    pub(crate) fn place_in_table(&self) -> Option<u32> {
+        self.slot.borrow().as_ref().map(|slot| slot.index())
+    }
 }
 
 impl AsFd for Descriptor {
@@ -111,8 +121,19 @@ impl File {
                 place: ring.mounts().judge(&at_open),
                 at_open,
                 flags,
+                slot: RefCell::default(),
             }),
         })
+    }
+
+    /// The same, treated as on a remote mount. Only for a file that has just been opened.
+    pub(crate) fn into_remote(mut self) -> File {
+        if let Some(descriptor) = Rc::get_mut(&mut self.descriptor) {
+            let at_open = &descriptor.at_open;
+            let mount = at_open.mount().unwrap_or(at_open.device());
+            descriptor.place = Place::Remote(Lane::Mount(mount));
+        }
+        self
     }
 
     /// The descriptor, pinned by whoever holds it.
@@ -138,6 +159,26 @@ impl File {
     #[must_use]
     pub fn place(&self) -> Place {
         self.descriptor.place
+    }
+
+    /// Puts the file into the ring's table, so that reading, writing and syncing need not look its
+    /// descriptor up and pin it each time. It leaves the table when its last clone is dropped.
+    /// Nothing happens if it is there already.
+    ///
+    /// # Errors
+    /// `Unsupported` on a ring without a table ([`Capabilities::table_entries`]), `ENFILE` when it is
+    /// full, `EMFILE` and `ENOMEM` of io_uring_register(2). The file works as before.
+    ///
+    /// # Minimum kernel
+    /// Linux 5.19.
+    ///
+    /// [`Capabilities::table_entries`]: crate::Capabilities::table_entries
+    pub fn fix(&self) -> io::Result<()> {
+        let mut held = self.descriptor.slot.borrow_mut();
+        if held.is_none() {
+            *held = Some(self.ring().fix(self.as_fd())?);
+        }
+        Ok(())
     }
 
     /// What was known of the file when it was opened. On a remote filesystem that may be old:

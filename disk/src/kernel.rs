@@ -64,12 +64,12 @@ pub enum Call {
         /// How to open and resolve.
         how: *const OpenHow,
     },
-    /// statx(2) of an open file.
+    /// statx(2).
     Status {
-        /// The file.
+        /// The file; or the directory that a path starts from, or `AT_FDCWD`.
         fd: RawFd,
-        /// An empty, NUL-terminated path.
-        empty: *const libc::c_char,
+        /// The path, NUL-terminated: empty for the file itself.
+        path: *const libc::c_char,
         /// Where to.
         into: *mut libc::statx,
     },
@@ -300,6 +300,19 @@ pub enum Change {
     },
 }
 
+/// What an entry has to do with the one pushed after it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Link {
+    /// Nothing.
+    #[default]
+    None,
+    /// The next begins when this one has succeeded in full; else it is answered by `ECANCELED`, and
+    /// so on (`IOSQE_IO_LINK`). A short count is no success.
+    Next,
+    /// The next begins when this one has ended (`IOSQE_IO_HARDLINK`).
+    NextAnyway,
+}
+
 /// A submission.
 #[derive(Clone, Copy, Debug)]
 pub struct Entry {
@@ -307,6 +320,11 @@ pub struct Entry {
     pub call: Call,
     /// Do not try it on the submitting thread: there it could block.
     pub punt: bool,
+    /// The file's place in the table ([`Kernel::set_table`]), instead of its descriptor: where an
+    /// open puts it, or a close takes it from.
+    pub table: Option<u32>,
+    /// Only from who has seen [`Capabilities::links`].
+    pub link: Link,
     /// Comes back with the completion.
     pub user_data: u64,
 }
@@ -370,6 +388,34 @@ pub trait Kernel {
 
     /// The descriptor to watch, edge-triggered. It is never read.
     fn doorbell(&self) -> BorrowedFd<'_>;
+
+    /// An entry whose link was not kept: it was submitted, and the next in another submission. The
+    /// two ran side by side.
+    fn next_parted(&mut self) -> Option<u64> {
+        None
+    }
+
+    /// Puts a file into the table at `index`, or takes what is there out (`None`):
+    /// `IORING_REGISTER_FILES_UPDATE`, io_uring_register(2).
+    ///
+    /// # Errors
+    /// `Unsupported` without a table, see [`Capabilities::table_entries`].
+    fn set_table(&mut self, index: u32, file: Option<BorrowedFd<'_>>) -> io::Result<()> {
+        let _ = (index, file);
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    /// Has the kernel keep these bytes mapped and locked, so that reads and writes of buffers within
+    /// them need not map them each time: `IORING_REGISTER_BUFFERS2`, Linux 5.19. They are memory of
+    /// this process's, and stay so for as long as this kernel lives.
+    ///
+    /// # Errors
+    /// `ENOMEM` over RLIMIT_MEMLOCK, `EFAULT` for more than 1 GiB, `ENOSPC` after too many;
+    /// `Unsupported` where there is no such thing.
+    fn register_memory(&mut self, start: *const u8, length: usize) -> io::Result<()> {
+        let _ = (start, length);
+        Err(io::ErrorKind::Unsupported.into())
+    }
 
     /// Asks that the entry with this `user_data` be given up. It is answered all the same: by
     /// `ECANCELED` or `EINTR` if that was in time, else by its result. What has been issued to a

@@ -1,7 +1,9 @@
 //! The kernel that this process runs on: the set-up ladder, and io_uring behind the seam.
 #![allow(unsafe_code)]
 
+mod links;
 mod lower;
+mod registered;
 
 use std::collections::VecDeque;
 use std::io;
@@ -14,8 +16,10 @@ use io_uring::types::{CancelBuilder, Timespec};
 use io_uring::{IoUring, Probe, opcode};
 
 use crate::capabilities::{Backend, Capabilities};
-use crate::kernel::{Call, Completion, Entry, Kernel};
+use crate::kernel::{Call, Completion, Entry, Kernel, Link};
+use crate::linux::links::Links;
 use crate::linux::lower::Supported;
+use crate::linux::registered::Registered;
 use crate::metadata::Metadata;
 use crate::options::{Choice, Options};
 use crate::syscalls;
@@ -105,6 +109,8 @@ struct Uring {
     /// every thread.
     local: Workers,
     supported: Supported,
+    registered: Registered,
+    links: Links,
     punted: VecDeque<Entry>,
     answers: Arc<Answers>,
     capabilities: Capabilities,
@@ -136,12 +142,15 @@ impl Uring {
         if let Err(error) = ring.submitter().register_iowq_max_workers(&mut workers) {
             downgrades.push(format!("worker limit not set (Linux 5.15): {error}"));
         }
+        let table_entries = registered::table(&ring, options.table_entries, downgrades);
         let capabilities = Capabilities {
             backend: Backend::Uring,
             flags: rung.flags.to_vec(),
             sq_entries: ring.params().sq_entries() as usize,
             cq_entries: ring.params().cq_entries() as usize,
             operations,
+            table_entries,
+            links: supported.links(),
             openat2,
             downgrades: std::mem::take(downgrades),
         };
@@ -150,6 +159,8 @@ impl Uring {
             remote: Workers::new(&answers, options.workers_max, openat2),
             local: Workers::new(&answers, options.workers_max, openat2),
             supported,
+            registered: Registered::default(),
+            links: Links::default(),
             punted: VecDeque::new(),
             answers,
             capabilities,
@@ -201,6 +212,7 @@ impl Uring {
             return Ok(());
         }
         let entered = self.enter_with(to_submit);
+        self.links.take(to_submit - self.sq_length());
         if entered.is_err() && to_submit > 0 && self.deferred() {
             // A failed submission skips the deferred completions, and those may be what it lacks.
             let _ = self.enter_with(0);
@@ -228,7 +240,9 @@ impl Kernel for Uring {
     }
 
     unsafe fn push(&mut self, entry: &Entry) {
-        let lowered = self.supported.lower(entry).filter(|_| !entry.punt);
+        let lowered = (!entry.punt)
+            .then(|| self.supported.lower(entry, &self.registered))
+            .flatten();
         let Some(lowered) = lowered else {
             assert!(self.room() > 0, "the caller checked that there is room");
             self.punted.push_back(*entry);
@@ -237,6 +251,8 @@ impl Kernel for Uring {
         // SAFETY: the caller keeps what the entry points to until its completion.
         let pushed = unsafe { self.ring.submission().push(&lowered) };
         pushed.expect("the caller checked that there is room");
+        let linked = entry.link != Link::None;
+        self.links.push(entry.user_data, linked);
     }
 
     fn queued(&self) -> usize {
@@ -276,6 +292,27 @@ impl Kernel for Uring {
 
     fn doorbell(&self) -> BorrowedFd<'_> {
         self.answers.as_fd()
+    }
+
+    fn next_parted(&mut self) -> Option<u64> {
+        self.links.next_parted()
+    }
+
+    fn set_table(&mut self, index: u32, file: Option<BorrowedFd<'_>>) -> io::Result<()> {
+        if index as usize >= self.capabilities.table_entries {
+            return Err(io::ErrorKind::Unsupported.into());
+        }
+        let fd = file.map_or(-1, |file| file.as_raw_fd());
+        let submitter = self.ring.submitter();
+        submitter.register_files_update(index, &[fd]).map(drop)
+    }
+
+    fn register_memory(&mut self, start: *const u8, length: usize) -> io::Result<()> {
+        let codes = [opcode::ReadFixed::CODE, opcode::WriteFixed::CODE];
+        if !codes.into_iter().all(|code| self.supported.has(code)) {
+            return Err(io::ErrorKind::Unsupported.into());
+        }
+        self.registered.add(&self.ring, start, length)
     }
 
     fn cancel(&mut self, user_data: u64) {

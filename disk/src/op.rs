@@ -165,6 +165,7 @@ impl Op {
                 dir: dir.map(|dir| Rc::clone(dir.descriptor())),
                 path,
                 how: Box::new(options.how()),
+                slot: None,
             },
             place,
             buffer: TypeId::of::<()>,

@@ -63,6 +63,7 @@ pub struct OpenOptions {
     flags: i32,
     mode: u32,
     resolve: Resolve,
+    punt: bool,
 }
 
 impl Default for OpenOptions {
@@ -80,6 +81,7 @@ impl OpenOptions {
             flags: libc::O_CLOEXEC,
             mode: 0o666,
             resolve: Resolve::default(),
+            punt: false,
         }
     }
 
@@ -167,6 +169,18 @@ impl OpenOptions {
         self
     }
 
+    /// Has each operation of the file made by a worker thread, never tried on the loop's, as on a
+    /// remote mount: for a local filesystem whose submission blocks. Only so many of one mount are
+    /// in flight at a time ([`Options::remote_max`](crate::Options::remote_max)).
+    ///
+    /// Mounts that are known to be of that kind are treated so without it (decision 002); for the
+    /// worker threads in place of `IOSQE_ASYNC` see decision 004.
+    #[must_use]
+    pub fn punt(mut self) -> OpenOptions {
+        self.punt = true;
+        self
+    }
+
     /// Further `O_*` flags.
     #[must_use]
     pub fn custom_flags(mut self, flags: i32) -> OpenOptions {
@@ -244,13 +258,27 @@ impl OpenOptions {
         self.resolve.0 & Resolve::NO_XDEV.0 != 0
     }
 
+    /// Whether the page cache is bypassed.
+    pub(crate) fn is_direct(&self) -> bool {
+        self.flags & libc::O_DIRECT != 0
+    }
+
+    /// Whether opening changes anything.
+    pub(crate) fn changes(&self) -> bool {
+        self.flags & (libc::O_CREAT | libc::O_TRUNC) != 0
+    }
+
+    pub(crate) fn resolution(&self) -> Resolve {
+        self.resolve
+    }
+
     /// As asked.
     pub(crate) fn how(&self) -> OpenHow {
         self.how_within(self.resolve)
     }
 
     /// openat2(2) refuses a mode where nothing is created.
-    fn how_within(&self, resolve: Resolve) -> OpenHow {
+    pub(crate) fn how_within(&self, resolve: Resolve) -> OpenHow {
         let flags = self.flags | self.access;
         let unnamed = flags & libc::O_TMPFILE == libc::O_TMPFILE;
         let creates = flags & libc::O_CREAT != 0 || unnamed;
@@ -259,6 +287,14 @@ impl OpenOptions {
             mode: if creates { u64::from(self.mode) } else { 0 },
             resolve: resolve.0,
         }
+    }
+
+    /// The file, where these options have it worked on.
+    fn placed(&self, file: File) -> File {
+        if self.punt && !file.place().punt() {
+            return file.into_remote();
+        }
+        file
     }
 
     async fn attempt(
@@ -273,6 +309,7 @@ impl OpenOptions {
             dir: dir.map(|dir| Rc::clone(dir.descriptor())),
             path,
             how: Box::new(self.how_within(resolve)),
+            slot: None,
         };
         let (result, request) = Operation::new(handle, request, lane.is_some(), lane).await;
         let Request::Open { path, .. } = request else {
@@ -280,6 +317,6 @@ impl OpenOptions {
         };
         let file = result
             .and_then(|fd| File::adopt(handle, syscalls::adopt(fd as RawFd), lane, self.flags));
-        (file, path)
+        (file.map(|file| self.placed(file)), path)
     }
 }

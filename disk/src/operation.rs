@@ -74,11 +74,16 @@ impl Operation {
         place: Place,
     ) -> Result<Self, (io::Error, Request)> {
         let key = ring.try_begin(request, place, Sink::Future)?;
-        Ok(Operation {
+        Ok(Operation::begun(ring, key))
+    }
+
+    /// One that has begun.
+    pub(crate) fn begun(ring: &Handle, key: Key) -> Self {
+        Operation {
             ring: ring.clone(),
             state: State::Submitted(key),
             scope: None,
-        })
+        }
     }
 
     fn join_scope(&mut self) {

@@ -267,11 +267,24 @@ impl<P> Operations<P> {
         slot.payload.as_mut()
     }
 
+    /// The payload of an operation that has not been given to the kernel.
+    #[must_use]
+    pub fn queued(&self, key: Key) -> Option<&P> {
+        let slot = self.slots.get(key.index as usize)?;
+        let queued = slot.generation == key.generation && slot.state == State::Queued;
+        slot.payload.as_ref().filter(|_| queued)
+    }
+
+    /// Whether so many could be admitted one after the other, without waiting.
+    #[must_use]
+    pub fn has_credits(&self, count: usize) -> bool {
+        self.credits.waiting() + count <= self.credits.free()
+    }
+
     /// Whether the operation has not been given to the kernel, and is still wanted.
     #[must_use]
     pub fn is_queued(&self, key: Key) -> bool {
-        let slot = self.slots.get(key.index as usize);
-        slot.is_some_and(|slot| slot.generation == key.generation && slot.state == State::Queued)
+        self.queued(key).is_some()
     }
 
     /// Operations that hold a credit: Queued, InFlight or Abandoned.

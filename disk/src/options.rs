@@ -69,6 +69,9 @@ pub struct Options {
     /// Most operations in flight on one filesystem that may block without end (network, FUSE).
     /// Below `workers_max`, so that one hung mount leaves workers for the others.
     pub remote_max: usize,
+    /// Places in io_uring's table of files: for [`File::fix`](crate::File::fix), and one for each
+    /// chain in flight that opens a file.
+    pub table_entries: u32,
     /// Operations of io_uring, by the names of [`Capabilities::operations`], to treat as if this
     /// kernel lacked them: they go to worker threads. For tests, and for a kernel whose operation
     /// is broken.
@@ -85,6 +88,7 @@ impl Default for Options {
             cq_entries: 1024,
             workers_max: 128,
             remote_max: 32,
+            table_entries: 64,
             masked: Vec::new(),
         }
     }

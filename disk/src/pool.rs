@@ -134,6 +134,11 @@ impl Pool {
         }
     }
 
+    /// All of its memory: start and bytes.
+    pub(crate) fn memory(&self) -> (*const u8, usize) {
+        (self.shared.start.as_ptr(), self.shared.layout.size())
+    }
+
     /// How many buffers are free.
     #[must_use]
     pub fn free(&self) -> usize {

@@ -11,6 +11,7 @@ use crate::loan::Loan;
 use crate::policy::Place;
 use crate::retry::Kind;
 use crate::syscalls;
+use crate::table::Slot;
 
 /// The most bytes that one read or write moves; read(2).
 pub(crate) const TRANSFER_MAX: u32 = 0x7fff_f000;
@@ -34,6 +35,23 @@ pub(crate) enum Request {
         dir: Option<Rc<Descriptor>>,
         path: CString,
         how: Box<OpenHow>,
+        /// Where in the table of files it goes; else it gets a descriptor.
+        slot: Option<Rc<Slot>>,
+    },
+    /// A read of the file at this place of the table.
+    ReadSlot {
+        slot: Rc<Slot>,
+        loan: Loan,
+        offset: u64,
+    },
+    /// The status of a name.
+    StatusOf {
+        at: Spot,
+        into: Box<MaybeUninit<libc::statx>>,
+    },
+    /// Empties a place of the table.
+    CloseSlot {
+        slot: Rc<Slot>,
     },
     Status {
         file: Rc<Descriptor>,
@@ -151,11 +169,13 @@ impl Request {
     pub(crate) fn kind(&self) -> Kind {
         match self {
             Request::Read { flags, .. } if flags & libc::RWF_NOWAIT != 0 => Kind::ReadNoWait,
-            Request::Read { .. } => Kind::Read,
+            Request::Read { .. } | Request::ReadSlot { .. } => Kind::Read,
             Request::Open { how, .. } if how.flags & libc::O_EXCL as u64 != 0 => Kind::Create,
             Request::Open { .. } => Kind::Open,
             Request::Status { .. } => Kind::Status,
+            Request::StatusOf { .. } => Kind::Look,
             Request::Close { .. } => Kind::Close,
+            Request::CloseSlot { .. } => Kind::Change,
             Request::Write { flags, .. } if flags & libc::RWF_APPEND != 0 => Kind::Append,
             Request::Write { .. } => Kind::Write,
             Request::Vectored { way: Way::Read, .. } => Kind::Read,
@@ -196,6 +216,19 @@ impl Request {
         }
     }
 
+    /// The file's place in the table, where an operation on it uses that.
+    pub(crate) fn table(&self) -> Option<u32> {
+        match self {
+            Request::Open { slot, .. } => slot.as_ref().map(|slot| slot.index()),
+            Request::ReadSlot { slot, .. } | Request::CloseSlot { slot } => Some(slot.index()),
+            Request::Read { file, .. }
+            | Request::Write { file, .. }
+            | Request::Vectored { file, .. }
+            | Request::Change { file, .. } => file.place_in_table(),
+            _ => None,
+        }
+    }
+
     /// Whether it is answered on this thread without waiting: what asks no device.
     pub(crate) fn is_immediate(&self, place: Place) -> bool {
         match (self, place) {
@@ -224,14 +257,14 @@ impl Request {
                     flags: *flags,
                 }
             }
-            Request::Open { dir, path, how } => Call::Open {
+            Request::Open { dir, path, how, .. } => Call::Open {
                 dir: dir.as_ref().map_or(libc::AT_FDCWD, |dir| dir.as_raw_fd()),
                 path: path.as_ptr(),
                 how: &raw const **how,
             },
             Request::Status { file, into } => Call::Status {
                 fd: file.as_raw_fd(),
-                empty: c"".as_ptr(),
+                path: c"".as_ptr(),
                 into: into.as_mut_ptr(),
             },
             Request::Close { fd } => Call::Close { fd: fd.as_raw_fd() },
@@ -277,6 +310,27 @@ impl Request {
 
     fn lower_rest(&mut self) -> Call {
         match self {
+            Request::ReadSlot { slot, loan, offset } => {
+                let (buffer, length) = loan.target();
+                Call::Read {
+                    fd: slot.index() as RawFd,
+                    buffer,
+                    length: transfer(length),
+                    offset: *offset,
+                    flags: 0,
+                }
+            }
+            Request::StatusOf { at, into } => {
+                let (fd, path) = at.raw();
+                Call::Status {
+                    fd,
+                    path,
+                    into: into.as_mut_ptr(),
+                }
+            }
+            Request::CloseSlot { slot } => Call::Close {
+                fd: slot.index() as RawFd,
+            },
             Request::Name { at, task } => {
                 let (dir, path) = at.raw();
                 Call::Name {
@@ -343,7 +397,9 @@ impl Request {
     /// The buffer of a read or write.
     pub(crate) fn into_loan(self) -> Loan {
         match self {
-            Request::Read { loan, .. } | Request::Write { loan, .. } => loan,
+            Request::Read { loan, .. }
+            | Request::ReadSlot { loan, .. }
+            | Request::Write { loan, .. } => loan,
             _ => unreachable!("only reads and writes have a buffer of their own"),
         }
     }
@@ -352,7 +408,20 @@ impl Request {
     /// descriptor to close, if there is one, is returned. No `result`: it never began.
     pub(crate) fn orphaned(self, result: Option<i32>) -> Option<OwnedFd> {
         match (self, result) {
-            (Request::Open { .. }, Some(fd)) if fd >= 0 => Some(syscalls::adopt(fd)),
+            (
+                Request::Open {
+                    slot: Some(slot), ..
+                },
+                None | Some(..0),
+            ) => {
+                slot.set_empty();
+                None
+            }
+            (Request::CloseSlot { slot }, Some(0)) => {
+                slot.set_empty();
+                None
+            }
+            (Request::Open { slot: None, .. }, Some(fd)) if fd >= 0 => Some(syscalls::adopt(fd)),
             // Only a close that was never begun leaves the descriptor open.
             (Request::Close { fd }, None | Some(CANCELLED)) => Some(fd),
             (Request::Close { fd }, Some(_)) => {

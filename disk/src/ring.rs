@@ -24,6 +24,7 @@ use crate::options::Options;
 use crate::policy::{Mounts, Place};
 use crate::request::Request;
 use crate::retry::{self, Kind, Verdict};
+use crate::table::Table;
 
 pub use handle::Handle;
 use handle::{Inner, shut_down};
@@ -123,6 +124,8 @@ impl Ring {
                 state: RefCell::new(state),
                 closing: RefCell::default(),
                 scope: RefCell::default(),
+                table: Table::new(capabilities.table_entries as u32),
+                pools: RefCell::default(),
                 mounts: Mounts::default(),
                 capabilities,
             }),
@@ -155,6 +158,7 @@ impl Ring {
         !state.queue.is_empty()
             || !self.inner.closing.borrow().is_empty()
             || state.turn_came
+            || self.inner.table.has_vacated()
             || kernel.queued() > 0
             || kernel.deferred()
     }
@@ -181,6 +185,9 @@ impl Ring {
         let Some(kernel) = &mut state.kernel else {
             return Ok(true);
         };
+        if self.inner.table.has_vacated() {
+            self.inner.tidy(&mut **kernel);
+        }
         loop {
             push_queued(&mut **kernel, &mut state.operations, &mut state.queue);
             let before = kernel.queued();
@@ -201,6 +208,11 @@ impl Ring {
             let after = kernel.queued();
             state.counters.submitted += (before - after) as u64;
             state.stalled = after > 0;
+            while let Some(user_data) = kernel.next_parted() {
+                if let Some((_, payload)) = state.operations.peek(user_data) {
+                    payload.part();
+                }
+            }
             if state.queue.is_empty() || kernel.room() == 0 {
                 return Ok(true);
             }

@@ -52,9 +52,9 @@ pub(crate) unsafe fn perform(call: &Call, openat2: bool) -> i32 {
             // SAFETY: the caller promises that `path` is a valid string.
             answer(unsafe { open(dir, path, how, openat2) })
         }
-        Call::Status { fd, empty, into } => {
-            // SAFETY: the caller promises that `empty` and `into` are valid.
-            let result = unsafe { libc::statx(fd, empty, STATUS_FLAGS, STATUS_MASK, into) };
+        Call::Status { fd, path, into } => {
+            // SAFETY: the caller promises that `path` and `into` are valid.
+            let result = unsafe { libc::statx(fd, path, STATUS_FLAGS, STATUS_MASK, into) };
             answer(result as isize)
         }
         Call::Close { fd } => {

@@ -42,6 +42,8 @@ impl Threads {
                 sq_entries,
                 cq_entries: options.cq_entries.max(1) as usize,
                 operations: Vec::new(),
+                table_entries: 0,
+                links: false,
                 openat2,
                 downgrades,
             },

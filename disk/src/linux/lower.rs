@@ -1,13 +1,15 @@
 //! Calls as io_uring takes them, and which of them this kernel knows.
 
-use io_uring::types::{Fd, FsyncFlags};
+use io_uring::squeue::Flags;
+use io_uring::types::{DestinationSlot, Fd, Fixed, FsyncFlags};
 use io_uring::{Probe, opcode, squeue};
 
-use crate::kernel::{Attribute, Call, Change, Entry, Naming, Way};
+use crate::kernel::{Attribute, Call, Change, Entry, Link, Naming, Way};
+use crate::linux::registered::Registered;
 use crate::syscalls;
 
 /// The operations this crate submits.
-const OPERATIONS: [(&str, u8); 20] = [
+const OPERATIONS: [(&str, u8); 22] = [
     ("OPENAT2", opcode::OpenAt2::CODE),
     ("STATX", opcode::Statx::CODE),
     ("READ", opcode::Read::CODE),
@@ -28,6 +30,8 @@ const OPERATIONS: [(&str, u8); 20] = [
     ("FGETXATTR", opcode::FGetXattr::CODE),
     ("FSETXATTR", opcode::FSetXattr::CODE),
     ("EPOLL_CTL", opcode::EpollCtl::CODE),
+    ("READ_FIXED", opcode::ReadFixed::CODE),
+    ("WRITE_FIXED", opcode::WriteFixed::CODE),
 ];
 
 /// Which operations this kernel knows. What it does not know goes to a worker thread, one by one.
@@ -46,20 +50,61 @@ impl Supported {
         known.is_some_and(|at| self.0[at])
     }
 
+    /// Whether all that chains are made of is known: a part that went to a thread would not wait.
+    pub(super) fn links(&self) -> bool {
+        let parts = [
+            opcode::OpenAt2::CODE,
+            opcode::Statx::CODE,
+            opcode::Read::CODE,
+            opcode::Close::CODE,
+            opcode::Write::CODE,
+            opcode::Fsync::CODE,
+        ];
+        parts.into_iter().all(|code| self.has(code))
+    }
+
     pub(super) fn list(&self) -> Vec<(&'static str, bool)> {
         let names = OPERATIONS.iter().map(|(name, _)| *name);
         names.zip(self.0).collect()
     }
 
     /// `entry` as io_uring takes it. `None`: it has no such operation here.
-    pub(super) fn lower(&self, entry: &Entry) -> Option<squeue::Entry> {
-        let lowered = lower(&entry.call)?;
+    pub(super) fn lower(&self, entry: &Entry, memory: &Registered) -> Option<squeue::Entry> {
+        let lowered = match (entry.table, &entry.call) {
+            (Some(index), Call::Open { dir, path, how }) => {
+                let slot = DestinationSlot::try_from_slot_target(index).ok()?;
+                let open = opcode::OpenAt2::new(Fd(*dir), *path, how.cast());
+                open.file_index(Some(slot)).build()
+            }
+            (Some(index), Call::Close { .. }) => opcode::Close::new(Fixed(index)).build(),
+            (Some(index), call) => {
+                lower(&at_place(*call, index)?, memory)?.flags(Flags::FIXED_FILE)
+            }
+            (None, call) => lower(call, memory)?,
+        };
+        let link = match entry.link {
+            Link::None => Flags::empty(),
+            Link::Next => Flags::IO_LINK,
+            Link::NextAnyway => Flags::IO_HARDLINK,
+        };
         let known = self.has(lowered.get_opcode() as u8);
-        known.then(|| lowered.user_data(entry.user_data))
+        known.then(|| lowered.flags(link).user_data(entry.user_data))
     }
 }
 
-fn lower(call: &Call) -> Option<squeue::Entry> {
+/// The same about the file at a place of the table.
+fn at_place(mut call: Call, index: u32) -> Option<Call> {
+    match &mut call {
+        Call::Read { fd, .. }
+        | Call::Write { fd, .. }
+        | Call::Vectored { fd, .. }
+        | Call::Change { fd, .. } => *fd = i32::try_from(index).ok()?,
+        _ => return None,
+    }
+    Some(call)
+}
+
+fn lower(call: &Call, memory: &Registered) -> Option<squeue::Entry> {
     Some(match *call {
         Call::Read {
             fd,
@@ -67,13 +112,19 @@ fn lower(call: &Call) -> Option<squeue::Entry> {
             length,
             offset,
             flags,
-        } => opcode::Read::new(Fd(fd), buffer, length)
-            .offset(offset)
-            .rw_flags(flags)
-            .build(),
+        } => match memory.index_of(buffer, length) {
+            Some(index) => opcode::ReadFixed::new(Fd(fd), buffer, length, index)
+                .offset(offset)
+                .rw_flags(flags)
+                .build(),
+            None => opcode::Read::new(Fd(fd), buffer, length)
+                .offset(offset)
+                .rw_flags(flags)
+                .build(),
+        },
         // Both types are the kernel's `struct open_how`.
         Call::Open { dir, path, how } => opcode::OpenAt2::new(Fd(dir), path, how.cast()).build(),
-        Call::Status { fd, empty, into } => opcode::Statx::new(Fd(fd), empty, into.cast())
+        Call::Status { fd, path, into } => opcode::Statx::new(Fd(fd), path, into.cast())
             .flags(syscalls::STATUS_FLAGS)
             .mask(syscalls::STATUS_MASK)
             .build(),
@@ -84,10 +135,16 @@ fn lower(call: &Call) -> Option<squeue::Entry> {
             length,
             offset,
             flags,
-        } => opcode::Write::new(Fd(fd), buffer, length)
-            .offset(offset)
-            .rw_flags(flags)
-            .build(),
+        } => match memory.index_of(buffer, length) {
+            Some(index) => opcode::WriteFixed::new(Fd(fd), buffer, length, index)
+                .offset(offset)
+                .rw_flags(flags)
+                .build(),
+            None => opcode::Write::new(Fd(fd), buffer, length)
+                .offset(offset)
+                .rw_flags(flags)
+                .build(),
+        },
         Call::Vectored {
             fd,
             buffers,
@@ -208,9 +265,11 @@ mod tests {
         let entry = Entry {
             call,
             punt: false,
+            table: None,
+            link: Link::None,
             user_data: 7,
         };
-        supported.lower(&entry).is_some()
+        supported.lower(&entry, &Registered::default()).is_some()
     }
 
     #[test]

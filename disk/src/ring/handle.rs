@@ -1,10 +1,10 @@
 //! What files hold of their ring.
 #![allow(unsafe_code)]
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::rc::Rc;
 use std::task::{Poll, Waker};
 
@@ -12,11 +12,13 @@ use super::state::{Closing, Sink, State};
 use super::{Counters, Wakers};
 use crate::cancel::Scope;
 use crate::capabilities::Capabilities;
-use crate::kernel::Kernel;
+use crate::kernel::{Kernel, Link};
 use crate::operation::{Admission, Admitted, answer};
 use crate::operations::Key;
 use crate::policy::{Lane, Mounts, Place};
+use crate::pool::Pool;
 use crate::request::Request;
+use crate::table::{Slot, Table};
 
 pub(super) struct Inner {
     pub(super) state: RefCell<State>,
@@ -24,6 +26,10 @@ pub(super) struct Inner {
     pub(super) closing: RefCell<Vec<Closing>>,
     /// Which scope operations join that are polled now.
     pub(super) scope: RefCell<Option<Rc<Scope>>>,
+    /// The table of files.
+    pub(super) table: Rc<Table>,
+    /// Those whose memory is registered.
+    pub(super) pools: RefCell<Vec<Pool>>,
     pub(super) mounts: Mounts,
     pub(super) capabilities: Capabilities,
 }
@@ -35,6 +41,12 @@ pub struct Handle {
 }
 
 impl Inner {
+    /// Empties the places of the table that were left.
+    pub(super) fn tidy(&self, kernel: &mut dyn Kernel) {
+        self.table
+            .tidy(|index| kernel.set_table(index, None).is_ok());
+    }
+
     pub(super) fn clean_up(&self, request: Request, lane: Option<Lane>, result: Option<i32>) {
         if let Some(fd) = request.orphaned(result) {
             self.close_later(fd, lane);
@@ -77,6 +89,57 @@ impl Handle {
     #[must_use]
     pub fn counters(&self) -> Counters {
         self.inner.state.borrow().counters
+    }
+
+    /// Has the kernel keep the memory of `pool` mapped, so that reads into its buffers and writes
+    /// from them need not map it each time; worth it for direct I/O. On a ring of threads, and after
+    /// a failure, the pool works as before. The memory stays locked, and the pool alive, for as long
+    /// as the ring does.
+    ///
+    /// # Errors
+    /// `ENOMEM` over RLIMIT_MEMLOCK, `EFAULT` for a pool of more than 1 GiB, `ENOSPC` for the 17th;
+    /// `Unsupported` on a ring of threads.
+    ///
+    /// # Minimum kernel
+    /// Linux 5.19.
+    ///
+    /// ```
+    /// use ambidex_disk::{Options, Pool, Ring};
+    /// let ring = Ring::new(&Options::default())?;
+    /// let pool = Pool::new(16, 4096);
+    /// if let Err(error) = ring.handle().register(&pool) {
+    ///     println!("unregistered: {error}");
+    /// }
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn register(&self, pool: &Pool) -> io::Result<()> {
+        let (start, length) = pool.memory();
+        match &mut self.inner.state.borrow_mut().kernel {
+            Some(kernel) => kernel.register_memory(start, length)?,
+            None => return Err(shut_down()),
+        }
+        self.inner.pools.borrow_mut().push(pool.clone());
+        Ok(())
+    }
+
+    /// Puts a file into the table.
+    pub(crate) fn fix(&self, fd: BorrowedFd<'_>) -> io::Result<Rc<Slot>> {
+        let inner = &self.inner;
+        let Some(kernel) = &mut inner.state.borrow_mut().kernel else {
+            return Err(shut_down());
+        };
+        if inner.capabilities.table_entries == 0 {
+            return Err(io::ErrorKind::Unsupported.into());
+        }
+        inner.tidy(&mut **kernel);
+        let Some(slot) = inner.table.take() else {
+            return Err(io::Error::from_raw_os_error(libc::ENFILE));
+        };
+        let put = kernel.set_table(slot.index(), Some(fd));
+        if put.is_err() {
+            slot.set_empty();
+        }
+        put.map(|()| slot)
     }
 
     /// Whether both belong to one ring.
@@ -155,6 +218,28 @@ impl Handle {
         };
         wake.into_iter().for_each(Waker::wake);
         admitted.map_err(|request| (io::ErrorKind::WouldBlock.into(), request))
+    }
+
+    /// Begins a chain, if the ring can link and has credits for all of it; else gives it back.
+    pub(crate) fn try_chain(
+        &self,
+        members: Vec<(Request, Link)>,
+        parted: &Rc<Cell<bool>>,
+    ) -> Result<Vec<Key>, Vec<Request>> {
+        let capabilities = &self.inner.capabilities;
+        let state = &mut *self.inner.state.borrow_mut();
+        let fits = capabilities.links && members.len() <= capabilities.sq_entries;
+        let begun = if fits && state.kernel.is_some() {
+            state.try_chain(members, parted)
+        } else {
+            Err(members)
+        };
+        begun.map_err(|members| members.into_iter().map(|(request, _)| request).collect())
+    }
+
+    /// An empty place of the table of files.
+    pub(crate) fn slot(&self) -> Option<Rc<Slot>> {
+        self.inner.table.take()
     }
 
     /// The scope that operations join which are polled now.

@@ -1,15 +1,16 @@
 //! What turns: the operations table, the gates around it, and the kernel behind.
 #![allow(unsafe_code)]
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::mem::ManuallyDrop;
 use std::os::fd::OwnedFd;
+use std::rc::Rc;
 use std::task::{Poll, Waker};
 
 use super::{Counters, Wakers};
 use crate::gate::{Gate, Ticket};
-use crate::kernel::{Completion, Entry, Kernel};
+use crate::kernel::{Completion, Entry, Kernel, Link};
 use crate::op::BufferType;
 use crate::operation::{Admission, Admitted};
 use crate::operations::{Key, Operations, Outcome};
@@ -26,6 +27,16 @@ pub(super) struct Payload {
     /// It is to be given up.
     cancelled: bool,
     sink: Sink,
+    chained: Option<Chained>,
+}
+
+/// An operation's place in a chain.
+pub(crate) struct Chained {
+    pub(crate) link: Link,
+    /// How many follow.
+    pub(crate) rest: usize,
+    /// The chain did not go to the kernel as one. Shared by its operations.
+    pub(crate) parted: Rc<Cell<bool>>,
 }
 
 /// Who is told of an operation's end.
@@ -52,6 +63,29 @@ pub(crate) struct Finished {
 }
 
 impl Payload {
+    fn new(request: Request, place: (bool, Option<Lane>), sink: Sink) -> Payload {
+        Payload {
+            request,
+            punt: place.0,
+            lane: place.1,
+            tries: 0,
+            cancelled: false,
+            sink,
+            chained: None,
+        }
+    }
+
+    fn rest(&self) -> usize {
+        self.chained.as_ref().map_or(0, |chained| chained.rest)
+    }
+
+    /// The next of its chain was submitted apart.
+    pub(super) fn part(&self) {
+        if let Some(chained) = &self.chained {
+            chained.parted.set(true);
+        }
+    }
+
     fn into_closing(self) -> Closing {
         let Request::Close { fd } = self.request else {
             unreachable!("only closes are put off");
@@ -112,12 +146,20 @@ pub(super) fn push_queued(
 ) {
     while kernel.room() > 0 {
         let Some(key) = queue.pop_front() else { return };
+        // A chain goes as one: its entries must be neighbours in one submission.
+        let rest = operations.queued(key).map_or(0, Payload::rest);
+        if kernel.room() <= rest {
+            queue.push_front(key);
+            return;
+        }
         let Some(payload) = operations.launch(key) else {
             continue;
         };
         let entry = Entry {
             call: payload.request.lower(),
             punt: payload.punt,
+            table: payload.request.table(),
+            link: payload.chained.as_ref().map_or(Link::None, |c| c.link),
             user_data: key.user_data(),
         };
         let detached = matches!(payload.sink, Sink::Nobody);
@@ -157,14 +199,8 @@ impl State {
                 }
             }
             let lane = close.lane;
-            let payload = Payload {
-                request: Request::Close { fd: close.fd },
-                punt: lane.is_some(),
-                lane,
-                tries: 0,
-                cancelled: false,
-                sink: Sink::Nobody,
-            };
+            let request = Request::Close { fd: close.fd };
+            let payload = Payload::new(request, (lane.is_some(), lane), Sink::Nobody);
             match self.operations.try_admit(payload) {
                 Ok(key) => self.enqueue(key),
                 // Out of credits. Closing a local file waits for nothing: do it here.
@@ -196,7 +232,11 @@ impl State {
                 debug_assert_ne!(verdict, Verdict::Bug, "errno {} is a broken rule", -result);
                 if verdict == Verdict::Retry && payload.cancelled {
                     result = -libc::ECANCELED;
-                } else if verdict == Verdict::Retry && payload.tries < retry::RETRIES_MAX {
+                } else if verdict == Verdict::Retry
+                    // Those after it have been answered with it: who made the chain goes on.
+                    && payload.chained.is_none()
+                    && payload.tries < retry::RETRIES_MAX
+                {
                     payload.tries += 1;
                     if self.operations.requeue(key) {
                         self.counters.operation_retries += 1;
@@ -261,14 +301,7 @@ impl State {
         {
             return Err(request);
         }
-        let payload = Payload {
-            request,
-            punt: place.punt(),
-            lane,
-            tries: 0,
-            cancelled: false,
-            sink,
-        };
+        let payload = Payload::new(request, (place.punt(), lane), sink);
         match self.operations.try_admit(payload) {
             Ok(key) => {
                 self.enqueue(key);
@@ -281,6 +314,32 @@ impl State {
                 Err(payload.request)
             }
         }
+    }
+
+    /// Begins operations that go to the kernel as one chain, each with its link to the next. Gives
+    /// them back if there are not credits for all.
+    pub(super) fn try_chain(
+        &mut self,
+        members: Vec<(Request, Link)>,
+        parted: &Rc<Cell<bool>>,
+    ) -> Result<Vec<Key>, Vec<(Request, Link)>> {
+        if !self.operations.has_credits(members.len()) {
+            return Err(members);
+        }
+        let count = members.len();
+        let admit = |(at, (request, link))| {
+            let mut payload = Payload::new(request, (false, None), Sink::Future);
+            payload.chained = Some(Chained {
+                link,
+                rest: count - 1 - at,
+                parted: Rc::clone(parted),
+            });
+            let admitted = self.operations.try_admit(payload);
+            let key = admitted.unwrap_or_else(|_| unreachable!("there are credits for all"));
+            self.enqueue(key);
+            key
+        };
+        Ok(members.into_iter().enumerate().map(admit).collect())
     }
 
     /// Carries out a queued operation that waits for nothing.
@@ -392,14 +451,8 @@ impl State {
         waker: &Waker,
         wake: &mut impl Extend<Waker>,
     ) -> Admitted {
-        let payload = Payload {
-            request: admission.request,
-            punt: admission.punt,
-            lane: admission.lane,
-            tries: 0,
-            cancelled: false,
-            sink: Sink::Future,
-        };
+        let place = (admission.punt, admission.lane);
+        let payload = Payload::new(admission.request, place, Sink::Future);
         let mut ticket = admission.ticket.take();
         match self.operations.admit(payload, &mut ticket, waker, wake) {
             Ok(key) => {

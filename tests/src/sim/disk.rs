@@ -179,6 +179,8 @@ pub fn fake(sq_entries: usize, cq_entries: usize, seed: u64) -> (FakeDisk, Contr
             sq_entries,
             cq_entries,
             operations: Vec::new(),
+            table_entries: 0,
+            links: false,
             openat2: true,
             downgrades: Vec::new(),
         },
