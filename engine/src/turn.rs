@@ -95,6 +95,8 @@ impl Poll {
 
     /// Step 4: how long to sleep. `None` is for ever. `has_work` tells of what else is runnable.
     pub(crate) fn pause(&mut self, has_work: impl Fn() -> bool) -> Option<Duration> {
+        // Another loop may be the one that sleeps; and who hears of an error here has work to do.
+        self.reactor.flush();
         if has_work() {
             return Some(Duration::ZERO);
         }

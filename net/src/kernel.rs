@@ -44,6 +44,17 @@ pub enum Control {
     Remove,
 }
 
+impl Control {
+    /// Its number.
+    pub(crate) fn operation(self) -> i32 {
+        match self {
+            Control::Add => libc::EPOLL_CTL_ADD,
+            Control::Modify => libc::EPOLL_CTL_MOD,
+            Control::Remove => libc::EPOLL_CTL_DEL,
+        }
+    }
+}
+
 /// What [`Kernel::receive_message`] is to do beside filling the buffers.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Want {

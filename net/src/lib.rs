@@ -23,7 +23,9 @@
 //! # Ok::<(), std::io::Error>(())
 //! ```
 
+pub mod changes;
 pub mod event;
+mod flush;
 pub mod kernel;
 mod linux;
 pub mod listener;
@@ -41,11 +43,12 @@ pub mod token;
 pub mod udp;
 pub mod unix;
 
+pub use changes::Change;
 pub use kernel::{Credentials, Kernel, Received};
 pub use linux::Linux;
 pub use listener::Listener;
 pub use poller::{Events, Interest, Mode, Poller};
-pub use reactor::{Doorbell, Handle, Reactor, Turn};
+pub use reactor::{Counters, Doorbell, Handle, Reactor, Turn};
 pub use readiness::{Direction, Readiness};
 pub use registry::Registry;
 pub use socket::Socket;

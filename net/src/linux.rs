@@ -144,11 +144,7 @@ impl Kernel for Linux {
         flags: u32,
         token: Token,
     ) -> io::Result<()> {
-        let operation = match control {
-            Control::Add => libc::EPOLL_CTL_ADD,
-            Control::Modify => libc::EPOLL_CTL_MOD,
-            Control::Remove => libc::EPOLL_CTL_DEL,
-        };
+        let operation = control.operation();
         let mut event = libc::epoll_event {
             events: flags,
             u64: token.0,

@@ -1,5 +1,6 @@
 //! The epoll set itself: register, modify, deregister, wait.
 
+use std::cell::Cell;
 use std::io;
 use std::ops::BitOr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -78,7 +79,7 @@ pub enum Mode {
     Exclusive,
 }
 
-fn flags(interest: Interest, mode: Mode) -> u32 {
+pub(crate) fn flags(interest: Interest, mode: Mode) -> u32 {
     match mode {
         Mode::Level => interest.0,
         Mode::Edge => interest.0 | libc::EPOLLET as u32,
@@ -152,6 +153,8 @@ impl Events {
 pub struct Poller {
     kernel: Rc<dyn Kernel>,
     epoll: OwnedFd,
+    waits: Cell<u64>,
+    controls: Cell<u64>,
 }
 
 impl Poller {
@@ -169,7 +172,12 @@ impl Poller {
     /// Those of [`Kernel::epoll_create`].
     pub fn with_kernel(kernel: Rc<dyn Kernel>) -> io::Result<Poller> {
         let epoll = kernel.epoll_create()?;
-        Ok(Poller { kernel, epoll })
+        Ok(Poller {
+            kernel,
+            epoll,
+            waits: Cell::new(0),
+            controls: Cell::new(0),
+        })
     }
 
     /// Starts watching `fd`.
@@ -185,17 +193,6 @@ impl Poller {
         mode: Mode,
     ) -> io::Result<()> {
         self.control(Control::Add, fd.as_fd(), flags(interest, mode), token)
-    }
-
-    /// As [`Poller::register`] in [`Mode::Exclusive`], but edge-triggered.
-    pub(crate) fn register_shared(
-        &self,
-        fd: BorrowedFd<'_>,
-        token: Token,
-        interest: Interest,
-    ) -> io::Result<()> {
-        let flags = flags(interest, Mode::Exclusive) | libc::EPOLLET as u32;
-        self.control(Control::Add, fd, flags, token)
     }
 
     /// Changes what is watched for, and re-arms a [`Mode::Oneshot`] registration.
@@ -221,13 +218,14 @@ impl Poller {
         self.control(Control::Remove, fd.as_fd(), 0, Token(0))
     }
 
-    fn control(
+    pub(crate) fn control(
         &self,
         control: Control,
         fd: BorrowedFd<'_>,
         flags: u32,
         token: Token,
     ) -> io::Result<()> {
+        self.controls.set(self.controls.get() + 1);
         self.kernel
             .epoll_ctl(self.epoll.as_fd(), control, fd, flags, token)
     }
@@ -242,9 +240,15 @@ impl Poller {
     /// This is the call that sleeps.
     pub fn wait(&self, events: &mut Events, timeout: Option<Duration>) -> io::Result<()> {
         events.filled = 0;
+        self.waits.set(self.waits.get() + 1);
         let epoll = self.epoll.as_fd();
         events.filled = self.kernel.epoll_wait(epoll, &mut events.list, timeout)?;
         Ok(())
+    }
+
+    /// Calls so far: of epoll_wait(2), of epoll_ctl(2).
+    pub(crate) fn calls(&self) -> (u64, u64) {
+        (self.waits.get(), self.controls.get())
     }
 }
 

@@ -1,13 +1,15 @@
-//! The reactor: one epoll set, the table of its sources, and the doorbells of others.
+//! The reactor: one epoll set, the table of its sources, the changes they wish for, and the doorbells
+//! of others.
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
 use std::task::Waker;
 use std::time::Duration;
 
+use crate::changes::Changes;
 use crate::kernel::Kernel;
 use crate::linux::Linux;
 use crate::poller::{Events, Interest, Mode, Poller};
@@ -24,7 +26,36 @@ pub(crate) struct Inner {
     pub(crate) poller: Poller,
     pub(crate) table: RefCell<Table>,
     pub(crate) registrations: RefCell<Registrations>,
-    pub(crate) stale: Cell<u64>,
+    pub(crate) changes: RefCell<Changes<Rc<OwnedFd>>>,
+    pub(crate) operations: Cell<u64>,
+    stale: Cell<u64>,
+    pub(crate) changed: Cell<u64>,
+    pub(crate) flushes: Cell<u64>,
+}
+
+/// What a reactor has done so far. Each number only grows.
+///
+/// ```
+/// let mut reactor = ambidex_net::Reactor::new()?;
+/// reactor.turn(Some(std::time::Duration::ZERO))?;
+/// assert_eq!(reactor.handle().counters().waits, 1);
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Calls of epoll_wait(2) or epoll_pwait2(2).
+    pub waits: u64,
+    /// Calls of epoll_ctl(2): those of flushes, those made at once, removals.
+    pub controls: u64,
+    /// Listed changes that were made or refused, by epoll_ctl(2) or otherwise; see
+    /// [`Reactor::changed`].
+    pub changes: u64,
+    /// Flushes that had something to do; see [`Reactor::flush`].
+    pub flushes: u64,
+    /// Operations tried on sources, those included that answered `EAGAIN` or `EINTR`: one system
+    /// call each. Two differ: an accept makes one more for each connection that was aborted
+    /// before, and a [`UserEvent`](crate::event::UserEvent) none.
+    pub operations: u64,
 }
 
 /// A foreign descriptor watched by the reactor; see [`Reactor::watch`].
@@ -57,10 +88,10 @@ impl Turn {
 /// # Ok::<(), std::io::Error>(())
 /// ```
 pub struct Reactor {
-    inner: Rc<Inner>,
+    pub(crate) inner: Rc<Inner>,
     events: Events,
     /// Wakers gathered while the table was borrowed; woken after. Kept for its capacity.
-    wake: Vec<Waker>,
+    pub(crate) wake: Vec<Waker>,
     doorbells: u32,
     /// The last wait ended with `EINTR`.
     interrupted: bool,
@@ -91,7 +122,11 @@ impl Reactor {
             kernel,
             table: RefCell::default(),
             registrations: RefCell::default(),
+            changes: RefCell::default(),
+            operations: Cell::new(0),
             stale: Cell::new(0),
+            changed: Cell::new(0),
+            flushes: Cell::new(0),
         };
         Ok(Reactor {
             inner: Rc::new(inner),
@@ -143,12 +178,17 @@ impl Reactor {
     /// Waits for events for at most `pause`, and keeps them for [`Reactor::dispatch`]. Between the
     /// two a loop can tell its wakers that it is awake.
     ///
+    /// What is listed and was not taken is flushed first. If any of it fails, the wait does not
+    /// sleep: who has to hear of it is woken by [`Reactor::dispatch`].
+    ///
     /// # Errors
     /// Those of epoll_wait(2) but `EINTR`.
     ///
     /// # Blocking
     /// Sleeps for up to `pause`.
     pub fn wait(&mut self, pause: Option<Duration>) -> io::Result<()> {
+        let failed = self.make_changes();
+        let pause = if failed { Some(Duration::ZERO) } else { pause };
         match self.inner.poller.wait(&mut self.events, pause) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => self.interrupted = true,
             result => result?,
@@ -159,10 +199,14 @@ impl Reactor {
     /// Raises the readiness that the last wait told of and wakes those who waited for it.
     pub fn dispatch(&mut self) -> Turn {
         let turn = self.raise();
+        self.wake_all();
+        turn
+    }
+
+    pub(crate) fn wake_all(&mut self) {
         for waker in self.wake.drain(..) {
             waker.wake();
         }
-        turn
     }
 
     fn raise(&mut self) -> Turn {
@@ -188,7 +232,8 @@ impl Reactor {
 }
 
 impl AsFd for Reactor {
-    /// The epoll descriptor; readable while events wait.
+    /// The epoll descriptor; readable while events wait. Who sleeps on it calls
+    /// [`Reactor::flush`] before: what is listed is not in the set yet.
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.inner.poller.as_fd()
     }
@@ -205,6 +250,19 @@ impl Handle {
     #[must_use]
     pub fn stale_events(&self) -> u64 {
         self.inner.stale.get()
+    }
+
+    /// What the reactor has done so far.
+    #[must_use]
+    pub fn counters(&self) -> Counters {
+        let (waits, controls) = self.inner.poller.calls();
+        Counters {
+            waits,
+            controls,
+            changes: self.inner.changed.get(),
+            flushes: self.inner.flushes.get(),
+            operations: self.inner.operations.get(),
+        }
     }
 }
 

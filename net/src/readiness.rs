@@ -148,6 +148,8 @@ struct Side {
     ready: Readiness,
     /// One entry for each waiting task: usually none or one.
     waiters: Vec<Waker>,
+    /// Why the kernel does not report it; 0 is nothing, or was told.
+    errno: i32,
 }
 
 impl Side {
@@ -208,6 +210,7 @@ impl Table {
         slot.armed = None;
         for (side, direction) in slot.sides_mut() {
             side.ready = ready.towards(direction);
+            side.errno = 0;
         }
         Key {
             index,
@@ -243,6 +246,40 @@ impl Table {
             }
         }
         true
+    }
+
+    /// The kernel would not report what was asked for: all who wait are woken, and each direction
+    /// in which somebody does, or both if nobody, is told why, once. False if the source is gone.
+    pub fn fail(&mut self, key: Key, errno: i32, wake: &mut Vec<Waker>) -> bool {
+        let Some(slot) = self.live(key) else {
+            return false;
+        };
+        // What was asked for is not: each asks anew.
+        slot.armed = slot.armed.map(|_| Interest::NONE);
+        let nobody = slot.sides.iter().all(|side| side.waiters.is_empty());
+        for side in &mut slot.sides {
+            if nobody || !side.waiters.is_empty() {
+                side.errno = errno;
+                wake.append(&mut side.waiters);
+            }
+        }
+        true
+    }
+
+    /// Takes the errno of [`Table::fail`] in the directions of `interest`.
+    ///
+    /// # Panics
+    /// If `key` was removed: a source polls only itself.
+    pub fn take_errno(&mut self, key: Key, interest: Interest) -> Option<i32> {
+        let sides = self.slot(key).sides_mut();
+        let asked = sides.filter(|(_, direction)| {
+            let all = Interest::from(*direction);
+            interest.and(all) != Interest::NONE
+        });
+        asked.fold(None, |told, (side, _)| {
+            let errno = std::mem::take(&mut side.errno);
+            told.or((errno != 0).then_some(errno))
+        })
     }
 
     /// What is known of one direction; if nothing, `waker` waits for the next event.

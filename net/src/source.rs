@@ -5,19 +5,25 @@ use std::fmt;
 use std::future::poll_fn;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
-use crate::kernel::Kernel;
-use crate::poller::{Interest, Mode};
+use crate::changes::Removal;
+use crate::kernel::{Control, Kernel};
+use crate::poller::{self, Interest, Mode};
 use crate::reactor::Handle;
-use crate::readiness::{Direction, Readiness};
+use crate::readiness::{Direction, Readiness, Table};
 use crate::token::Key;
 
 /// A descriptor owned by the caller and watched by a reactor: a pipe, a terminal, an inotify or
 /// netlink descriptor, anything that epoll(7) can watch.
 ///
 /// Sockets are added to the epoll set when an operation first has to wait, not before: a short
-/// connection whose request is already there costs no epoll_ctl at all.
+/// connection whose request is already there costs no epoll_ctl at all. What has to wait is put on a
+/// list, and the list is made known to the kernel before the loop sleeps; [`Reactor::flush`]. If
+/// the kernel refuses, the wait ends with its errno, and a later wait tries again.
+///
+/// [`Reactor::flush`]: crate::Reactor::flush
 ///
 /// How it reports is its [`Mode`]:
 ///
@@ -29,7 +35,7 @@ use crate::token::Key;
 /// | Exclusive | as Edge, and not in all of the loops that watch it | as Edge |
 ///
 /// A level source does not spin the loop: it is armed only while somebody waits for it, at the
-/// price of one epoll_ctl(2) for each wait. Edge costs none after the first.
+/// price of one change of the epoll set for each wait. Edge costs none after the first.
 ///
 /// ```
 /// use ambidex_net::{Reactor, Source};
@@ -44,9 +50,9 @@ use crate::token::Key;
 pub struct Source {
     handle: Handle,
     key: Key,
-    /// `None` only during drop.
-    fd: Option<OwnedFd>,
-    registered: Cell<bool>,
+    /// `None` only during drop. Shared with the list of changes, which keeps it open while the
+    /// kernel makes one.
+    fd: Option<Rc<OwnedFd>>,
     interest: Cell<Interest>,
     mode: Mode,
 }
@@ -105,52 +111,61 @@ impl Source {
         Source {
             handle: handle.clone(),
             key: handle.inner.table.borrow_mut().insert(ready),
-            fd: Some(fd),
-            registered: Cell::new(false),
+            fd: Some(Rc::new(fd)),
             interest: Cell::new(ALL),
             mode: Mode::Edge,
         }
     }
 
+    /// Joins the epoll set now, for the caller wants the error now.
     fn register(&self) -> io::Result<()> {
-        let (fd, token) = (self.as_fd(), self.key.into());
-        let interest = self.interest.get();
-        let poller = &self.handle.inner.poller;
+        let inner = &self.handle.inner;
+        let interest = if self.mode == Mode::Level {
+            inner.table.borrow_mut().disarm(self.key);
+            Interest::NONE
+        } else {
+            self.interest.get()
+        };
         // Registering reports what is ready already, so nothing slips in between.
-        match self.mode {
-            Mode::Edge | Mode::Oneshot => poller.register(fd, token, interest, self.mode)?,
-            Mode::Exclusive => poller.register_shared(fd, token, interest)?,
-            Mode::Level => {
-                self.handle.inner.table.borrow_mut().disarm(self.key);
-                poller.register(fd, token, Interest::NONE, Mode::Oneshot)?;
-            }
-        }
-        self.registered.set(true);
+        self.control(Control::Add, interest)?;
+        inner.changes.borrow_mut().added(self.key);
         Ok(())
     }
 
-    /// Somebody waits for `interest`: has the kernel report it.
-    fn listen(&self, interest: Interest) -> io::Result<()> {
-        if !self.registered.get() {
-            return self.register();
-        }
-        if self.mode != Mode::Level {
-            return Ok(());
-        }
-        let armed = self.handle.inner.table.borrow_mut().arm(self.key, interest);
-        let Some(interest) = armed else { return Ok(()) };
-        // Arming reports what is ready already: hence level.
-        let armed = self.modify(interest);
-        if armed.is_err() {
-            self.handle.inner.table.borrow_mut().disarm(self.key);
-        }
-        armed
+    fn control(&self, control: Control, interest: Interest) -> io::Result<()> {
+        let (flags, token) = (self.flags(interest), self.key.into());
+        let poller = &self.handle.inner.poller;
+        poller.control(control, self.as_fd(), flags, token)
     }
 
-    fn modify(&self, interest: Interest) -> io::Result<()> {
-        let token = self.key.into();
-        let poller = &self.handle.inner.poller;
-        poller.modify(self.as_fd(), token, interest, Mode::Oneshot)
+    fn flags(&self, interest: Interest) -> u32 {
+        match self.mode {
+            Mode::Edge | Mode::Oneshot => poller::flags(interest, self.mode),
+            Mode::Level => poller::flags(interest, Mode::Oneshot),
+            Mode::Exclusive => poller::flags(interest, self.mode) | libc::EPOLLET as u32,
+        }
+    }
+
+    /// Somebody waits for `interest`: has the kernel report it, from the next flush on. What is
+    /// ready by then is reported.
+    fn listen(&self, interest: Interest) {
+        let inner = &self.handle.inner;
+        let mut changes = inner.changes.borrow_mut();
+        let interest = if self.mode == Mode::Level {
+            inner.table.borrow_mut().arm(self.key, interest)
+        } else {
+            let news = !changes.knows(self.key);
+            news.then(|| self.interest.get())
+        };
+        if let (Some(interest), Some(fd)) = (interest, &self.fd) {
+            changes.list(self.key, Rc::clone(fd), self.flags(interest));
+        }
+    }
+
+    /// Why the kernel does not report `interest`, if it was asked and refused. Told once.
+    fn refusal(table: &mut Table, key: Key, interest: Interest) -> io::Result<()> {
+        let errno = table.take_errno(key, interest);
+        errno.map_or(Ok(()), |errno| Err(io::Error::from_raw_os_error(errno)))
     }
 
     /// Waits until something of `interest` is ready, or an error or a hang-up has come, and tells
@@ -205,6 +220,7 @@ impl Source {
         }
         let known = {
             let mut table = self.handle.inner.table.borrow_mut();
+            Source::refusal(&mut table, self.key, interest)?;
             let known = table.poll_for(self.key, interest, cx.waker());
             if let (Poll::Ready(told), Mode::Level | Mode::Oneshot) = (known, self.mode) {
                 table.forget(self.key, told);
@@ -212,7 +228,7 @@ impl Source {
             known
         };
         if known.is_pending() {
-            self.listen(interest)?;
+            self.listen(interest);
         }
         known.map(Ok)
     }
@@ -234,7 +250,8 @@ impl Source {
             return Err(io::Error::from_raw_os_error(libc::EINVAL));
         }
         self.clear(ALL);
-        self.modify(interest)?;
+        // At once, and nothing of it can be on the list: it was registered when it was made.
+        self.control(Control::Modify, interest)?;
         self.interest.set(interest);
         Ok(())
     }
@@ -242,8 +259,9 @@ impl Source {
     /// Waits until `direction` may be ready. A hint: the operation may still answer `EAGAIN`.
     ///
     /// # Errors
-    /// Those of the first registration, as in [`Source::new`]; `EINVAL` if the source does not
-    /// watch for this direction.
+    /// Those of the first registration, as in [`Source::new`], or of arming a level source: told
+    /// once in each direction in which somebody waited, and the next wait tries again. `EINVAL` if
+    /// the source does not watch for this direction.
     ///
     /// # Cancel safety
     /// Safe: nothing is consumed.
@@ -254,6 +272,7 @@ impl Source {
     ) -> Poll<io::Result<Readiness>> {
         let known = {
             let mut table = self.handle.inner.table.borrow_mut();
+            Source::refusal(&mut table, self.key, direction.into())?;
             table.poll(self.key, direction, cx.waker())
         };
         if known.is_pending() {
@@ -261,7 +280,7 @@ impl Source {
             if interest == Interest::NONE {
                 return Poll::Ready(Err(io::Error::from_raw_os_error(libc::EINVAL)));
             }
-            self.listen(interest)?;
+            self.listen(interest);
         }
         known.map(Ok)
     }
@@ -294,7 +313,9 @@ impl Source {
         direction: Direction,
         mut operation: impl FnMut(&dyn Kernel, BorrowedFd<'_>) -> io::Result<R>,
     ) -> Option<io::Result<R>> {
+        let operations = &self.handle.inner.operations;
         loop {
+            operations.set(operations.get() + 1);
             match operation(&*self.handle.inner.kernel, self.as_fd()) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
@@ -345,13 +366,11 @@ impl Drop for Source {
         let mut table = self.handle.inner.table.borrow_mut();
         table.remove(self.key, &mut wake);
         drop(table);
-        if self.registered.get() {
-            // Before close: a duplicate held elsewhere would keep the registration alive. It
-            // can only fail if the set or the descriptor is gone, which is what is wanted.
-            let _ = self.handle.inner.poller.deregister(self.as_fd());
-        }
-        if let Some(fd) = self.fd.take() {
-            self.handle.inner.kernel.close(fd);
+        let inner = &self.handle.inner;
+        let removal = inner.changes.borrow_mut().remove(self.key);
+        // Else the list shares it, and closes it after the answer.
+        if let (Removal::Idle { added }, Some(fd)) = (removal, self.fd.take()) {
+            inner.close(fd, added);
         }
         for waker in wake {
             waker.wake();

@@ -141,11 +141,13 @@ fn an_event_of_a_closed_stream_never_reaches_the_next_owner_of_its_slot_and_numb
     };
     let (old, _end) = quiet(&reactor);
     assert!(read(&old, &Bell::new()));
+    reactor.flush();
     let stale = net.last_token().expect("registered");
     drop(old);
     let (new, _end) = quiet(&reactor);
     let bell = Bell::new();
     assert!(read(&new, &bell));
+    reactor.flush();
     assert_ne!(net.last_token(), Some(stale));
     reactor.turn(Some(Duration::ZERO)).expect("turn");
     bell.take();

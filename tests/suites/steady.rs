@@ -1,14 +1,18 @@
-//! In steady state a cached read allocates nothing: counted by the global allocator, a thread at a time.
+//! In steady state a cached read allocates nothing, nor does waiting for a source: counted by the global allocator, a
+//! thread at a time.
 #![allow(unsafe_code)]
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::backtrace::Backtrace;
 use std::cell::Cell;
 use std::fs;
+use std::io::{self, Write};
 use std::pin::pin;
 use std::rc::Rc;
+use std::time::Duration;
 
 use ambidex::disk::{Choice, File, Options, Pool};
+use ambidex::net::{Interest, Mode, Reactor, Source};
 use ambidex::{Engine, Handle};
 use ambidex_tests::sim::{backends, poll_once};
 use tempfile::NamedTempFile;
@@ -211,4 +215,27 @@ fn reads_given_up_before_the_next_turn_pile_up_nowhere() {
         });
         assert_eq!(count, 0, "{choice:?}");
     }
+}
+
+#[test]
+fn arming_a_level_source_for_each_wait_allocates_nothing() {
+    let mut reactor = Reactor::new().expect("a reactor");
+    let (reader, mut writer) = io::pipe().expect("a pipe");
+    writer.write_all(b"x").expect("write");
+    let source = Source::with(&reactor.handle(), reader, Interest::READABLE, Mode::Level);
+    let source = source.expect("a source");
+    let mut wait = |count: usize| {
+        for _ in 0..count {
+            let mut ready = pin!(source.ready(Interest::READABLE));
+            assert!(poll_once(ready.as_mut()).is_pending());
+            let change = reactor.take_change().expect("listed");
+            reactor.give_back(change);
+            reactor.turn(Some(Duration::ZERO)).expect("turn");
+            assert!(poll_once(ready).is_ready());
+        }
+    };
+    wait(WARM_UP);
+    let before = start();
+    wait(WARM_UP);
+    assert_eq!(stop(before), 0);
 }

@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::io::{self, IoSlice, IoSliceMut};
 use std::net::{Shutdown, SocketAddr};
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::path::Path;
 use std::process::ExitStatus;
 use std::time::Duration;
@@ -27,6 +27,10 @@ pub struct FakeNet {
     transfers: RefCell<VecDeque<i32>>,
     /// Events of the next wait, put before the true ones.
     events: RefCell<VecDeque<(u32, Token)>>,
+    /// Errnos of the next additions to and modifications of the epoll set; 0 passes one on.
+    controls: RefCell<VecDeque<i32>>,
+    /// All calls of epoll_ctl(2), with the descriptor.
+    controlled: RefCell<Vec<(Control, RawFd)>>,
     /// The token of the last registration.
     last: Cell<Option<Token>>,
     /// Calls of receive and send.
@@ -41,6 +45,16 @@ impl FakeNet {
     /// The errnos of the next waits; 0 passes one on.
     pub fn script_waits(&self, errnos: impl IntoIterator<Item = i32>) {
         self.waits.borrow_mut().extend(errnos);
+    }
+
+    /// The errnos of the next additions to and modifications of the epoll set; 0 passes one on.
+    pub fn script_controls(&self, errnos: impl IntoIterator<Item = i32>) {
+        self.controls.borrow_mut().extend(errnos);
+    }
+
+    /// All calls of epoll_ctl(2) since it was last asked, with the descriptor.
+    pub fn take_controls(&self) -> Vec<(Control, RawFd)> {
+        self.controlled.take()
     }
 
     /// The errnos of the next accepts; 0 passes one on.
@@ -106,6 +120,10 @@ impl Kernel for FakeNet {
         flags: u32,
         token: Token,
     ) -> io::Result<()> {
+        self.controlled.borrow_mut().push((control, fd.as_raw_fd()));
+        if control != Control::Remove {
+            next(&self.controls)?;
+        }
         if control == Control::Add {
             self.last.set(Some(token));
         }
