@@ -386,6 +386,12 @@ pub trait Kernel {
     /// The next completion.
     fn next(&mut self) -> Option<Completion>;
 
+    /// System calls made so far for entries: on the submitting thread beside enters, and on threads of
+    /// this kernel's own.
+    fn calls(&self) -> (u64, u64) {
+        (0, 0)
+    }
+
     /// The descriptor to watch, edge-triggered. It is never read.
     fn doorbell(&self) -> BorrowedFd<'_>;
 

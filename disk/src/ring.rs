@@ -3,7 +3,7 @@
 mod handle;
 mod state;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::fmt;
 use std::io;
@@ -49,6 +49,12 @@ pub fn leaked() -> u64 {
 pub struct Counters {
     /// Calls of io_uring_enter(2), or its equivalent.
     pub enters: u64,
+    /// Other system calls of this ring on its own thread: what was answered without waiting, places
+    /// in the table of files.
+    pub calls_here: u64,
+    /// System calls on worker threads of this ring's own. What the kernel does in its workers are
+    /// none.
+    pub calls_elsewhere: u64,
     /// Entries submitted.
     pub submitted: u64,
     /// Completions reaped.
@@ -126,6 +132,7 @@ impl Ring {
                 scope: RefCell::default(),
                 table: Table::new(capabilities.table_entries as u32),
                 pools: RefCell::default(),
+                calls: Cell::new(0),
                 mounts: Mounts::default(),
                 capabilities,
             }),
@@ -404,7 +411,7 @@ impl Ring {
     /// What has been counted so far.
     #[must_use]
     pub fn counters(&self) -> Counters {
-        self.inner.state.borrow().counters
+        self.inner.counters()
     }
 }
 

@@ -4,6 +4,7 @@
 //! for a thread; only what would wait goes to one.
 #![allow(unsafe_code)]
 
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::io;
 use std::mem::MaybeUninit;
@@ -25,6 +26,8 @@ pub(crate) struct Threads {
     remote: Workers,
     capabilities: Capabilities,
     queued: VecDeque<Entry>,
+    /// System calls made on the submitting thread.
+    attempts: Cell<u64>,
 }
 
 impl Threads {
@@ -48,6 +51,7 @@ impl Threads {
                 downgrades,
             },
             queued: VecDeque::with_capacity(sq_entries),
+            attempts: Cell::new(0),
         })
     }
 
@@ -62,6 +66,7 @@ impl Threads {
                 if let Call::Read { flags, .. } = &mut call {
                     *flags |= libc::RWF_NOWAIT;
                 }
+                self.attempts.set(self.attempts.get() + 1);
                 // SAFETY: pushed under the contract of `Kernel::push`.
                 let result = unsafe { syscalls::perform(&call, self.capabilities.openat2) };
                 let asked_not_to_wait = flags & libc::RWF_NOWAIT != 0;
@@ -83,13 +88,17 @@ impl Threads {
                 };
                 let how = &raw const how;
                 let call = Call::Open { dir, path, how };
+                self.attempts.set(self.attempts.get() + 1);
                 // SAFETY: as above; `how` lives on this stack for the length of the call.
                 let result = unsafe { syscalls::perform(&call, self.capabilities.openat2) };
                 // EAGAIN: not cached. EINVAL: Linux before 5.12 does not know RESOLVE_CACHED.
                 (result != -libc::EAGAIN && result != -libc::EINVAL).then_some(result)
             }
-            // SAFETY: pushed under the contract of `Kernel::push`.
-            Call::Close { .. } => Some(unsafe { syscalls::perform(&entry.call, true) }),
+            Call::Close { .. } => {
+                self.attempts.set(self.attempts.get() + 1);
+                // SAFETY: pushed under the contract of `Kernel::push`.
+                Some(unsafe { syscalls::perform(&entry.call, true) })
+            }
             // What changes a file may wait for its journal, or for room.
             Call::Status { .. }
             | Call::Write { .. }
@@ -151,6 +160,10 @@ impl Kernel for Threads {
 
     fn next(&mut self) -> Option<Completion> {
         self.answers.next()
+    }
+
+    fn calls(&self) -> (u64, u64) {
+        (self.attempts.get(), self.answers.calls())
     }
 
     fn doorbell(&self) -> BorrowedFd<'_> {

@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -33,6 +33,8 @@ pub(crate) struct Answers {
     count: AtomicUsize,
     /// The loop sleeps or is about to: swapped to false by whoever rings.
     armed: AtomicBool,
+    /// System calls made by the threads that answer here.
+    calls: AtomicU64,
     eventfd: OwnedFd,
 }
 
@@ -42,6 +44,7 @@ impl Answers {
             waiting: Mutex::default(),
             count: AtomicUsize::new(0),
             armed: AtomicBool::new(false),
+            calls: AtomicU64::new(0),
             eventfd: syscalls::eventfd()?,
         }))
     }
@@ -66,9 +69,15 @@ impl Answers {
     fn push_and_ring(&self, completion: Completion) -> bool {
         let taken = self.push(completion);
         if self.armed.swap(false, Ordering::SeqCst) {
+            self.calls.fetch_add(1, Ordering::Relaxed);
             syscalls::ring(self.eventfd.as_fd());
         }
         taken
+    }
+
+    /// System calls made by the threads that answer here.
+    pub(crate) fn calls(&self) -> u64 {
+        self.calls.load(Ordering::Relaxed)
     }
 
     pub(crate) fn next(&self) -> Option<Completion> {
@@ -140,6 +149,7 @@ impl Shared {
         loop {
             if let Some(Job(entry)) = queue.jobs.pop_front() {
                 drop(queue);
+                self.answers.calls.fetch_add(1, Ordering::Relaxed);
                 // SAFETY: the entry was pushed under the contract of `Kernel::push`.
                 let result = unsafe { syscalls::perform(&entry.call, self.openat2) };
                 let taken = self.answers.push_and_ring(Completion {

@@ -140,6 +140,13 @@ impl Handle {
         }
     }
 
+    /// What the kernel gave at set-up, and why not more. The same for [`Handle::disk`]; sockets need
+    /// nothing that Linux 5.11 lacks.
+    #[must_use]
+    pub fn capabilities(&self) -> &ambidex_disk::Capabilities {
+        self.core.disk.capabilities()
+    }
+
     /// What the loop has done so far.
     #[must_use]
     pub fn metrics(&self) -> Metrics {

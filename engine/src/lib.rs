@@ -28,6 +28,7 @@ mod accept;
 mod blocking;
 pub mod clock;
 mod connect;
+mod deadline;
 mod doorbell;
 mod drain;
 mod engine;
@@ -39,6 +40,8 @@ pub mod poll;
 mod remote;
 mod tasks;
 pub mod timers;
+#[cfg(feature = "tracing")]
+mod trace;
 mod turn;
 
 pub use clock::Clock;
@@ -47,6 +50,6 @@ pub use handle::Handle;
 pub use interval::Interval;
 pub use metrics::Metrics;
 pub use poll::Poll;
-pub use remote::{Remote, RemoteError};
+pub use remote::{HandOverError, Remote, RemoteError};
 pub use tasks::{JoinError, JoinHandle, Panic};
 pub use timers::{Elapsed, Sleep};

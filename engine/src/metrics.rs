@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ambidex_disk::Handle as Disk;
+use ambidex_disk::{Backend, Handle as Disk};
 use ambidex_net::Handle as Net;
 
 /// Counters of one engine, all since it was made; see [`Handle::metrics`](crate::Handle::metrics).
@@ -22,6 +22,11 @@ pub struct Metrics {
     pub interrupted: u64,
     /// Waits that ended early with nothing to do.
     pub spurious: u64,
+    /// System calls of the loop's thread: waits, epoll_ctl(2), what sockets and files did at once,
+    /// enters of a ring. Making and closing sockets is not among them.
+    pub calls: u64,
+    /// System calls on threads of the loop's own that work on files.
+    pub calls_elsewhere: u64,
     /// Calls of io_uring_enter(2), or hand-overs to the pool of threads.
     pub enters: u64,
     /// Entries submitted.
@@ -34,9 +39,13 @@ pub struct Metrics {
 
 impl Metrics {
     /// With what the two halves count themselves.
-    pub(crate) fn with(self, disk: &Disk, _net: &Net) -> Metrics {
-        let disk = disk.counters();
+    pub(crate) fn with(self, disk: &Disk, net: &Net) -> Metrics {
+        let is_uring = disk.capabilities().backend == Backend::Uring;
+        let (disk, net) = (disk.counters(), net.counters());
+        let entered = if is_uring { disk.enters } else { 0 };
         Metrics {
+            calls: net.waits + net.controls + net.operations + disk.calls_here + entered,
+            calls_elsewhere: disk.calls_elsewhere,
             enters: disk.enters,
             submitted: disk.submitted,
             completed: disk.completed,

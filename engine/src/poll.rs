@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ambidex_disk::{BeginError, Op, OpId, Ring};
-use ambidex_net::{Reactor, Registry, Token};
+use ambidex_net::{Change, Reactor, Registry, Token};
 
 use crate::clock::Clock;
 use crate::doorbell::Doorbell;
@@ -77,6 +77,10 @@ pub struct Poll {
     pub(crate) clock: Rc<dyn Clock>,
     pub(crate) timers: Rc<RefCell<Timers<Alarm>>>,
     pub(crate) metrics: Metrics,
+    /// Gathered to be handed over. Kept for its capacity.
+    pub(crate) changes: Vec<Change>,
+    /// Changes of the epoll set that the ring has not answered.
+    pub(crate) changes_in_flight: usize,
     net: ambidex_net::Handle,
     disk: ambidex_disk::Handle,
     registry: Registry,
@@ -116,6 +120,8 @@ impl Poll {
             clock,
             timers: Rc::default(),
             metrics: Metrics::default(),
+            changes: Vec::new(),
+            changes_in_flight: 0,
             due: Vec::new(),
             token_timers: TokenTimers::default(),
             origins: Origins::default(),
@@ -317,7 +323,18 @@ impl Poll {
                 break;
             }
         }
-        self.ring.shut_down()
+        let given_up = self.ring.shut_down();
+        if self.changes_in_flight > 0 {
+            // The kernel may still look the set and its descriptors up by number.
+            std::mem::forget(self.net.clone());
+        }
+        given_up
+    }
+
+    /// What the kernel gave at set-up, and why not more.
+    #[must_use]
+    pub fn capabilities(&self) -> &ambidex_disk::Capabilities {
+        self.disk.capabilities()
     }
 
     /// What the loop has done so far.

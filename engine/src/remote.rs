@@ -2,8 +2,13 @@
 
 use std::fmt;
 use std::future::Future;
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+
+use ambidex_net as net;
+use ambidex_net::Socket;
+use ambidex_net::socket::Protocol;
 
 use crate::handle::Handle;
 use crate::tasks::Shared;
@@ -55,6 +60,68 @@ impl Remote {
     where
         F: Future<Output = ()> + 'static,
     {
+        self.push(|| {
+            Box::new(|handle: &Handle| {
+                // Inside the task: a panic of `make` is the task's.
+                let own = handle.clone();
+                handle.spawn(async move { make(own).await }).detach();
+            })
+        })
+    }
+
+    /// Hands a socket to the engine, whose thread calls `serve` with it and spawns the task that it
+    /// returns: a thread that only accepts, and others that serve.
+    ///
+    /// # Errors
+    /// Those of [`Remote::spawn`] and [`Socket::into_fd`]. The socket is closed then, except that it
+    /// comes back from an engine that is full or closed.
+    ///
+    /// # Blocking
+    /// As [`Remote::spawn`].
+    ///
+    /// ```no_run
+    /// # async fn example(io: ambidex::Handle, workers: Vec<ambidex::Remote>) -> std::io::Result<()> {
+    /// let address = "127.0.0.1:7000".parse().unwrap();
+    /// let listener = ambidex::net::TcpListener::bind(io.net(), address)?;
+    /// for worker in workers.iter().cycle() {
+    ///     let (stream, _peer) = io.accept(&listener).await?;
+    ///     worker.hand_over(io.net(), stream, async |_io, stream| {
+    ///         let _ = stream.write_all(b"hello\n").await;
+    ///     })?;
+    /// }
+    /// # Ok(()) }
+    /// ```
+    pub fn hand_over<P: Protocol + 'static>(
+        &self,
+        from: &net::Handle,
+        socket: Socket<P>,
+        serve: impl AsyncFnOnce(Handle, Socket<P>) + Send + 'static,
+    ) -> Result<(), HandOverError<P>> {
+        let mut fd = Some(socket.into_fd()?);
+        let pushed = self.push(|| {
+            let fd = fd.take().expect("called once");
+            Box::new(move |handle: &Handle| {
+                let own = handle.clone();
+                let task = async move {
+                    // It was of this kind before.
+                    if let Ok(socket) = Socket::from_owned(own.net(), fd) {
+                        serve(own, socket).await;
+                    }
+                };
+                handle.spawn(task).detach();
+            })
+        });
+        match (pushed, fd) {
+            (Err(error), Some(fd)) => Err(HandOverError {
+                error: error.into(),
+                socket: Socket::from_owned(from, fd).ok(),
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    /// `arrival` is asked for only if there is room for it.
+    fn push(&self, arrival: impl FnOnce() -> Arrival) -> Result<(), RemoteError> {
         {
             let mut arrivals = self.shared.arrivals();
             if self.shared.closed.load(Ordering::Acquire) {
@@ -63,11 +130,7 @@ impl Remote {
             if arrivals.len() >= ARRIVALS_MAX {
                 return Err(RemoteError::Full);
             }
-            arrivals.push_back(Box::new(|handle: &Handle| {
-                // Inside the task: a panic of `make` is the task's.
-                let own = handle.clone();
-                handle.spawn(async move { make(own).await }).detach();
-            }));
+            arrivals.push_back(arrival());
         }
         self.shared.doorbell.ring();
         Ok(())
@@ -100,3 +163,49 @@ impl fmt::Display for RemoteError {
 }
 
 impl std::error::Error for RemoteError {}
+
+impl From<RemoteError> for io::Error {
+    fn from(error: RemoteError) -> io::Error {
+        let kind = match error {
+            RemoteError::Full => io::ErrorKind::WouldBlock,
+            RemoteError::Closed => io::ErrorKind::BrokenPipe,
+        };
+        io::Error::new(kind, error)
+    }
+}
+
+/// A socket that was not handed over, and why.
+#[derive(Debug)]
+pub struct HandOverError<P> {
+    /// A [`RemoteError`] inside, or what [`Socket::into_fd`] answered.
+    pub error: io::Error,
+    /// The socket, on the reactor that it came from. `None` if it could not be had back.
+    pub socket: Option<Socket<P>>,
+}
+
+impl<P> From<io::Error> for HandOverError<P> {
+    fn from(error: io::Error) -> HandOverError<P> {
+        HandOverError {
+            error,
+            socket: None,
+        }
+    }
+}
+
+impl<P> From<HandOverError<P>> for io::Error {
+    fn from(error: HandOverError<P>) -> io::Error {
+        error.error
+    }
+}
+
+impl<P> fmt::Display for HandOverError<P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the socket was not handed over: {}", self.error)
+    }
+}
+
+impl<P: fmt::Debug> std::error::Error for HandOverError<P> {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.error)
+    }
+}

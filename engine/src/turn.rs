@@ -13,7 +13,10 @@
 //! Steps 2 to 6 know no tasks: they are [`Poll`]'s, and all of the token face.
 
 use std::io;
+use std::os::fd::AsFd;
 use std::time::Duration;
+
+use ambidex_disk::EpollChange;
 
 use crate::engine::Engine;
 use crate::poll::Poll;
@@ -25,6 +28,8 @@ const COMPLETIONS_PER_ROUND: usize = 256;
 /// Rounds of steps 1 to 3 before sockets are looked at: a hot file's open, read and close take
 /// three, so a request needs one wait.
 const ROUNDS_MAX: usize = 4;
+/// So many interest changes are worth an enter of their own (docs/decisions/006).
+const CHANGES_PER_ENTER_MIN: usize = 8;
 /// How soon to enter again after the kernel had no room for an SQE.
 const STALLED_PAUSE: Duration = Duration::from_millis(1);
 
@@ -76,19 +81,61 @@ impl Poll {
     pub(crate) fn exchange(&mut self) -> io::Result<usize> {
         self.enter()?;
         let reaped = self.ring.reap(COMPLETIONS_PER_ROUND)?;
+        self.take_answers();
         let rang_alone = std::mem::take(&mut self.rang_alone);
         self.metrics.spurious += u64::from(rang_alone && reaped == 0);
         Ok(reaped)
     }
 
+    /// Interest changes ride with the operations of the turn. Without those a few are cheaper made one
+    /// by one, which the reactor does before it waits.
+    fn hand_over_changes(&mut self) {
+        while let Some(change) = self.reactor.take_change() {
+            self.changes.push(change);
+        }
+        let worth_it = self.ring.wants_enter() || self.changes.len() >= CHANGES_PER_ENTER_MIN;
+        let mut handed_over = 0;
+        for change in self.changes.iter().take_while(|_| worth_it) {
+            let (events, data) = change.event();
+            let change_of_set = EpollChange {
+                epoll: self.reactor.as_fd(),
+                operation: change.operation(),
+                fd: change.fd(),
+                events,
+                data,
+            };
+            if !self.ring.begin_change(change.id(), &change_of_set) {
+                break;
+            }
+            handed_over += 1;
+        }
+        self.changes_in_flight += handed_over;
+        for change in self.changes.drain(handed_over..).rev() {
+            self.reactor.give_back(change);
+        }
+        self.changes.clear();
+    }
+
+    fn take_answers(&mut self) {
+        while let Some((id, result)) = self.ring.take_changed() {
+            self.changes_in_flight -= 1;
+            self.reactor.changed(id, result);
+        }
+    }
+
     /// Step 2. Submitting is not free and may block, so it is timed.
     fn enter(&mut self) -> io::Result<()> {
+        if self.reactor.changes_pending() {
+            self.hand_over_changes();
+        }
         if !self.ring.wants_enter() {
             return Ok(());
         }
         let before = self.clock.now();
         self.ring.submit()?;
         let took = self.clock.now() - before;
+        #[cfg(feature = "tracing")]
+        crate::trace::entered(took);
         self.metrics.enter_max = self.metrics.enter_max.max(took);
         Ok(())
     }
@@ -130,6 +177,7 @@ impl Poll {
     pub(crate) fn end_turn(&mut self, limit: Duration) -> io::Result<()> {
         self.enter()?;
         self.ring.reap(COMPLETIONS_PER_ROUND)?;
+        self.take_answers();
         let pause = match (self.ring.in_flight(), self.ring.arm()) {
             (0, _) | (_, false) => Duration::ZERO,
             (_, true) if self.ring.stalled() => limit.min(STALLED_PAUSE),

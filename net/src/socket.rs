@@ -259,6 +259,29 @@ impl<P: Protocol> Socket<P> {
         poll_fn(|cx| self.source.poll_ready(cx, Direction::Write)).await
     }
 
+    /// Leaves the reactor and gives the descriptor back, to go to another one ([`Socket::from_owned`]).
+    /// What was received and not read stays in it.
+    ///
+    /// # Errors
+    /// Those of [`Source::into_fd`].
+    pub fn into_fd(self) -> io::Result<OwnedFd> {
+        self.source.into_fd()
+    }
+
+    /// Takes over a socket made elsewhere, such as one that was [given back](Socket::into_fd),
+    /// inherited or received: it must be of this kind, and is made non-blocking.
+    ///
+    /// # Errors
+    /// `EPROTOTYPE` if it is of another kind, `ENOTSOCK`; those of fcntl(2).
+    pub fn from_owned(handle: &Handle, fd: impl Into<OwnedFd>) -> io::Result<Socket<P>> {
+        let socket: Socket<P> = Socket::from_fd(handle, fd.into());
+        if socket.options().r#type()? != P::KIND || socket.local_addr().is_err() {
+            return Err(io::Error::from_raw_os_error(libc::EPROTOTYPE));
+        }
+        socket.options().set_nonblocking(true)?;
+        Ok(socket)
+    }
+
     /// Shuts down one or both directions; of a connection, the peer reads the end.
     ///
     /// # Errors

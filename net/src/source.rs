@@ -343,6 +343,34 @@ impl Source {
         poll_fn(|cx| self.poll_io(cx, direction, &mut operation)).await
     }
 
+    /// Leaves the reactor and gives the descriptor back, open and non-blocking, as to go to another
+    /// one. What is known of its readiness is forgotten; whoever waits for it is woken.
+    ///
+    /// # Errors
+    /// `EMFILE`, if it has to be duplicated since a change of its interest is under way.
+    ///
+    /// ```
+    /// use ambidex_net::{Reactor, Source};
+    /// let (here, there) = (Reactor::new()?, Reactor::new()?);
+    /// let (reader, _writer) = std::io::pipe()?;
+    /// let source = Source::new(&here.handle(), reader.into())?;
+    /// let moved = Source::new(&there.handle(), source.into_fd()?)?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn into_fd(mut self) -> io::Result<OwnedFd> {
+        let inner = &self.handle.inner;
+        let removal = inner.changes.borrow_mut().remove(self.key);
+        let fd = self.fd.take().expect("taken only by what consumes it");
+        if let Removal::Idle { added: true } = removal {
+            let _ = inner.poller.deregister(&*fd);
+        }
+        match Rc::try_unwrap(fd) {
+            Ok(fd) => Ok(fd),
+            // It leaves the set and closes with the answer.
+            Err(shared) => shared.try_clone(),
+        }
+    }
+
     /// The last transfer was short: the next would answer `EAGAIN`, so do not make it.
     pub(crate) fn clear_short(&self, direction: Direction) {
         let mut table = self.handle.inner.table.borrow_mut();

@@ -148,22 +148,6 @@ impl<P: Local> Socket<P> {
         Ok((socket(one), socket(other)))
     }
 
-    /// Takes over a socket made elsewhere, such as one inherited or received: it must be of this
-    /// kind, and is made non-blocking.
-    ///
-    /// # Errors
-    /// `EPROTOTYPE` if it is of another kind, `ENOTSOCK`; those of fcntl(2).
-    pub fn from_owned(handle: &Handle, fd: impl Into<OwnedFd>) -> io::Result<Socket<P>> {
-        let socket = Socket::from_fd(handle, fd.into());
-        if socket.options().r#type()? != P::KIND
-            || socket.options().domain()? != socket2::Domain::UNIX
-        {
-            return Err(io::Error::from_raw_os_error(libc::EPROTOTYPE));
-        }
-        socket.options().set_nonblocking(true)?;
-        Ok(socket)
-    }
-
     /// Who is at the other end: the process that connected, listened or made the pair, whoever
     /// holds the descriptor now.
     ///

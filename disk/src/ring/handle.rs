@@ -30,6 +30,8 @@ pub(super) struct Inner {
     pub(super) table: Rc<Table>,
     /// Those whose memory is registered.
     pub(super) pools: RefCell<Vec<Pool>>,
+    /// System calls on this thread that are no enters and not the kernel's to count.
+    pub(super) calls: Cell<u64>,
     pub(super) mounts: Mounts,
     pub(super) capabilities: Capabilities,
 }
@@ -41,10 +43,27 @@ pub struct Handle {
 }
 
 impl Inner {
+    pub(super) fn counters(&self) -> Counters {
+        let state = self.state.borrow();
+        let kernel = state.kernel.as_ref();
+        let (here, elsewhere) = kernel.map_or((0, 0), |kernel| kernel.calls());
+        Counters {
+            calls_here: here + self.calls.get(),
+            calls_elsewhere: elsewhere,
+            ..state.counters
+        }
+    }
+
+    pub(super) fn count_call(&self) {
+        self.calls.set(self.calls.get() + 1);
+    }
+
     /// Empties the places of the table that were left.
     pub(super) fn tidy(&self, kernel: &mut dyn Kernel) {
-        self.table
-            .tidy(|index| kernel.set_table(index, None).is_ok());
+        self.table.tidy(|index| {
+            self.count_call();
+            kernel.set_table(index, None).is_ok()
+        });
     }
 
     pub(super) fn clean_up(&self, request: Request, lane: Option<Lane>, result: Option<i32>) {
@@ -88,7 +107,7 @@ impl Handle {
     /// What has been counted so far.
     #[must_use]
     pub fn counters(&self) -> Counters {
-        self.inner.state.borrow().counters
+        self.inner.counters()
     }
 
     /// Has the kernel keep the memory of `pool` mapped, so that reads into its buffers and writes
@@ -115,7 +134,10 @@ impl Handle {
     pub fn register(&self, pool: &Pool) -> io::Result<()> {
         let (start, length) = pool.memory();
         match &mut self.inner.state.borrow_mut().kernel {
-            Some(kernel) => kernel.register_memory(start, length)?,
+            Some(kernel) => {
+                self.inner.count_call();
+                kernel.register_memory(start, length)?;
+            }
             None => return Err(shut_down()),
         }
         self.inner.pools.borrow_mut().push(pool.clone());
@@ -135,6 +157,7 @@ impl Handle {
         let Some(slot) = inner.table.take() else {
             return Err(io::Error::from_raw_os_error(libc::ENFILE));
         };
+        inner.count_call();
         let put = kernel.set_table(slot.index(), Some(fd));
         if put.is_err() {
             slot.set_empty();
@@ -156,6 +179,7 @@ impl Handle {
         &self,
         call: impl FnOnce(&dyn Kernel) -> io::Result<R>,
     ) -> io::Result<R> {
+        self.inner.count_call();
         match &self.inner.state.borrow().kernel {
             Some(kernel) => call(&**kernel),
             None => Err(shut_down()),
@@ -212,6 +236,7 @@ impl Handle {
             let immediate = request.is_immediate(place);
             let admitted = state.try_admit(request, place, sink);
             if let (true, Ok(key)) = (immediate, &admitted) {
+                self.inner.count_call();
                 state.answer_now(*key, &mut wake);
             }
             admitted
