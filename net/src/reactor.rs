@@ -23,6 +23,19 @@ pub(crate) struct Inner {
     pub(crate) poller: Poller,
     pub(crate) table: RefCell<Table>,
     pub(crate) stale: Cell<u64>,
+    /// The reactor is gone: no event will come any more.
+    pub(crate) closed: Cell<bool>,
+}
+
+impl Inner {
+    /// An error if no event can come any more.
+    pub(crate) fn check_open(&self) -> io::Result<()> {
+        if self.closed.get() {
+            let text = "the reactor has been shut down: nothing can be waited for any more";
+            return Err(io::Error::other(text));
+        }
+        Ok(())
+    }
 }
 
 /// A foreign descriptor watched by the reactor; see [`Reactor::watch`].
@@ -65,6 +78,10 @@ pub struct Reactor {
 }
 
 /// What each socket holds of its reactor. Cheap to clone.
+///
+/// A socket hears of events only while its own reactor is turned, whoever polls it: awaited inside
+/// another loop, it waits until its own goes round. Once its reactor has been dropped, whatever
+/// would wait is an error at once, and what need not wait goes on.
 #[derive(Clone)]
 pub struct Handle {
     pub(crate) inner: Rc<Inner>,
@@ -89,6 +106,7 @@ impl Reactor {
             kernel,
             table: RefCell::default(),
             stale: Cell::new(0),
+            closed: Cell::new(false),
         };
         Ok(Reactor {
             inner: Rc::new(inner),
@@ -179,6 +197,17 @@ impl Reactor {
             }
         }
         turn
+    }
+}
+
+impl Drop for Reactor {
+    /// Wakes whoever waits: it would be for ever. See [`Handle`].
+    fn drop(&mut self) {
+        self.inner.closed.set(true);
+        self.inner.table.borrow_mut().wake_all(&mut self.wake);
+        for waker in self.wake.drain(..) {
+            waker.wake();
+        }
     }
 }
 

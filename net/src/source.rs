@@ -113,6 +113,7 @@ impl Source {
     }
 
     fn register(&self) -> io::Result<()> {
+        self.handle.inner.check_open()?;
         let (fd, token) = (self.as_fd(), self.key.into());
         let interest = self.interest.get();
         let poller = &self.handle.inner.poller;
@@ -131,6 +132,7 @@ impl Source {
 
     /// Somebody waits for `interest`: has the kernel report it.
     fn listen(&self, interest: Interest) -> io::Result<()> {
+        self.handle.inner.check_open()?;
         if !self.registered.get() {
             return self.register();
         }
