@@ -76,9 +76,8 @@ pub fn judge(kind: Kind, errno: i32) -> Verdict {
         // io_uring_enter(2): out of requests or memory, or completions must be reaped first.
         (Enter, libc::EINTR | libc::EAGAIN | libc::EBUSY | libc::ENOMEM) => Verdict::Retry,
         (Enter, _) => Verdict::Bug,
-        // The descriptor is pinned and the memory is lent: neither can be bad. To a read
-        // or write, EBADF also says that the file was not opened for that.
-        (Status | Close, libc::EBADF) => Verdict::Bug,
+        // The memory is lent: it cannot be bad. The descriptor is pinned, but a user may have closed
+        // it by its number: EBADF is theirs to know.
         (
             Read | ReadNoWait | Write | Append | Open | Create | Status | Name | Look,
             libc::EFAULT,
