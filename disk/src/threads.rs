@@ -17,6 +17,10 @@ use crate::options::Options;
 use crate::syscalls;
 use crate::workers::{Answers, Workers};
 
+/// As io_uring clamps them (`IORING_MAX_ENTRIES`): room for all of them is made at once.
+const SQ_ENTRIES_MAX: u32 = 32_768;
+const CQ_ENTRIES_MAX: u32 = 2 * SQ_ENTRIES_MAX;
+
 /// See the [module](self).
 pub(crate) struct Threads {
     answers: Arc<Answers>,
@@ -31,7 +35,7 @@ impl Threads {
     pub(crate) fn new(options: &Options, downgrades: Vec<String>) -> io::Result<Threads> {
         let openat2 = syscalls::openat2_works();
         let answers = Answers::new()?;
-        let sq_entries = options.sq_entries.max(1) as usize;
+        let sq_entries = options.sq_entries.clamp(1, SQ_ENTRIES_MAX) as usize;
         Ok(Threads {
             local: Workers::new(&answers, options.workers_max, openat2),
             remote: Workers::new(&answers, options.workers_max, openat2),
@@ -40,7 +44,7 @@ impl Threads {
                 backend: Backend::Threads,
                 flags: Vec::new(),
                 sq_entries,
-                cq_entries: options.cq_entries.max(1) as usize,
+                cq_entries: options.cq_entries.clamp(1, CQ_ENTRIES_MAX) as usize,
                 operations: Vec::new(),
                 openat2,
                 downgrades,
