@@ -124,6 +124,7 @@ impl Kernel for Threads {
     }
 
     fn enter(&mut self) -> io::Result<()> {
+        self.answers.check_process()?;
         while let Some(entry) = self.queued.pop_front() {
             if let Some(result) = self.attempt(&entry) {
                 self.answers.push(Completion {
