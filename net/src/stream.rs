@@ -42,6 +42,7 @@ impl<P: Streams> Socket<P> {
     ///
     /// # Errors
     /// Those of [`Socket::read`].
+    #[must_use = "it may have failed, or moved less than asked"]
     pub fn try_read(&self, buffer: &mut [u8]) -> Option<io::Result<usize>> {
         let asked = buffer.len();
         if asked == 0 {
@@ -136,6 +137,7 @@ impl<P: Streams> Socket<P> {
     ///
     /// # Errors
     /// Those of [`Socket::write`].
+    #[must_use = "it may have failed, or moved less than asked"]
     pub fn try_write_vectored(&self, buffers: &[IoSlice<'_>]) -> Option<io::Result<usize>> {
         let sent = self.source.attempt(Direction::Write, |kernel, fd| {
             kernel.send_vectored(fd, buffers)

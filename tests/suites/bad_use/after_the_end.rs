@@ -140,7 +140,7 @@ fn after_the_end_a_socket_does_what_need_not_wait() {
 /// Every operation of a file but read and open, which `ring_limits` has.
 async fn operations(io: &Handle, dir: &File, file: &File) -> Vec<(&'static str, io::Result<()>)> {
     let bytes = || b"x".to_vec();
-    let at = |name: &str| dir.at(name.to_owned());
+    let at = |name: &str| dir.at(name);
     let mut stream = file.stream(0..8, 4, 2);
     vec![
         ("write", file.write_at(bytes(), 0).await.0.map(drop)),

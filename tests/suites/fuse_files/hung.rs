@@ -15,11 +15,12 @@ use crate::daemon::{Mount, Op};
 use crate::{DISK, each};
 
 type Work<'a> = Pin<Box<dyn Future<Output = io::Result<()>> + 'a>>;
+type Done = fn(&Mount) -> bool;
 type Alive = Rc<Cell<usize>>;
 type Make = for<'a> fn(&'a File, &'a File, &Alive) -> Work<'a>;
 
 /// Each operation, the request that it hangs in, and what is there when that has been answered.
-const WORKS: [(Op, Make, fn(&Mount) -> bool); 14] = [
+const WORKS: [(Op, Make, Done); 14] = [
     (
         Op::Write,
         |_, file, alive| {
