@@ -14,7 +14,7 @@ use ambidex::net::{
 };
 use ambidex::{Engine, Handle};
 use ambidex_tests::loops::{ANY_PORT, run_on};
-use ambidex_tests::sim::{backends, drive};
+use ambidex_tests::sim::{backends, drive, turn_until};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::{DISK, alone, engines};
@@ -174,6 +174,9 @@ fn a_mount_first_seen_with_the_last_descriptor_is_judged_again() {
         };
         let mut ring = Ring::new(&options).expect("a ring");
         let handle = ring.handle();
+        // A thread that starts opens files of its own; from now on it is there.
+        drop(drive(&mut ring, File::open(&handle, "/proc/self/stat")).expect("open"));
+        turn_until(&mut ring, "the close", |ring| !ring.is_busy());
         let limit = Limit::to(8);
         let mut full: Vec<_> = iter::from_fn(|| fs::File::open("/dev/null").ok()).collect();
         full.pop();
