@@ -27,7 +27,7 @@ use crate::retry::{self, Kind, Verdict};
 use crate::table::Table;
 
 pub use handle::Handle;
-use handle::{Inner, shut_down};
+use handle::{Inner, close_aside, shut_down};
 pub(crate) use state::{Finished, Sink};
 use state::{Payload, State, push_queued};
 
@@ -268,7 +268,8 @@ impl Ring {
 
     /// Wakes and drops what was gathered, now that nothing is borrowed.
     fn settle(&mut self) {
-        for (payload, result) in self.orphans.drain(..) {
+        // One by one: if the destructor of a user's buffer panics, the others keep their turn.
+        while let Some((payload, result)) = self.orphans.pop() {
             self.inner
                 .clean_up(payload.request, payload.lane, Some(result));
         }
@@ -317,7 +318,8 @@ impl Ring {
     /// Whether operations are in flight or descriptors wait to be closed.
     #[must_use]
     pub fn is_busy(&self) -> bool {
-        self.in_flight() > 0 || !self.inner.closing.borrow().is_empty()
+        let put_off = !self.inner.state.borrow().put_off.is_empty();
+        self.in_flight() > 0 || put_off || !self.inner.closing.borrow().is_empty()
     }
 
     /// Operations that the kernel may still work on.
@@ -352,14 +354,14 @@ impl Ring {
             for (_, gate) in &mut state.lanes {
                 gate.wake_all(&mut wake);
             }
-            state.put_off.clear();
+            self.inner.closing.borrow_mut().append(&mut state.put_off);
             state.kernel.take()
         };
         let given_up = self.in_flight();
         LEAKED.fetch_add(given_up as u64, Ordering::Relaxed);
         drop(kernel);
         self.settle();
-        self.inner.closing.take();
+        close_aside(self.inner.closing.take());
         wake.into_iter().for_each(Waker::wake);
         given_up
     }

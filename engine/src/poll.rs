@@ -353,6 +353,12 @@ impl Poll {
 impl Drop for Poll {
     fn drop(&mut self) {
         self.end(DROP_PATIENCE);
+        self.timers.borrow_mut().close(&mut self.due);
+        for alarm in self.due.drain(..) {
+            if let Alarm::Task(waker) = alarm {
+                waker.wake();
+            }
+        }
     }
 }
 

@@ -4,9 +4,11 @@
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::io;
+use std::mem::ManuallyDrop;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::rc::Rc;
 use std::task::{Poll, Waker};
+use std::thread;
 
 use super::state::{Closing, Sink, State};
 use super::{Counters, Wakers};
@@ -72,14 +74,29 @@ impl Inner {
         }
     }
 
-    /// Closes `fd` with the next submission, for closing may block on remote filesystems; at once
-    /// if there will be none.
+    /// Closes `fd` with the next submission, for closing may block on remote filesystems; aside if
+    /// there will be none.
     fn close_later(&self, fd: OwnedFd, lane: Option<Lane>) {
         // During a borrow the kernel is alive: the ring is being turned.
         let alive = self.state.try_borrow().map_or(true, |s| s.kernel.is_some());
+        let closing = Closing::new(fd, lane);
         if alive {
-            self.closing.borrow_mut().push(Closing::new(fd, lane));
+            self.closing.borrow_mut().push(closing);
+        } else {
+            close_aside(vec![closing]);
         }
+    }
+}
+
+/// Closes descriptors when there is no ring any more: local ones here, and those whose mount may
+/// hang on a thread that nobody waits for. Without a thread they stay open.
+pub(super) fn close_aside(closing: Vec<Closing>) {
+    let remote: Vec<Closing> = closing.into_iter().filter(Closing::is_remote).collect();
+    if !remote.is_empty() {
+        let remote = ManuallyDrop::new(remote);
+        let close = move || drop(ManuallyDrop::into_inner(remote));
+        let name = "ambidex-close".to_owned();
+        let _ = thread::Builder::new().name(name).spawn(close);
     }
 }
 

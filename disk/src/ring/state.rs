@@ -106,6 +106,10 @@ pub(super) struct Closing {
 }
 
 impl Closing {
+    pub(super) fn is_remote(&self) -> bool {
+        self.lane.is_some()
+    }
+
     pub(super) fn new(fd: OwnedFd, lane: Option<Lane>) -> Closing {
         Closing {
             fd,
