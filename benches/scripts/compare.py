@@ -2,7 +2,7 @@
 """Puts this engine beside fio, plain pread and other runtimes, in turn, and prints medians.
 
     cargo build --release -p ambidex-bench --bin ambidex-bench --example reads
-    benches/scripts/compare.py --file FILE [direct] [cached]
+    benches/scripts/compare.py --file FILE [--only direct|cached]
 
 FILE is made if it is missing (1 GiB) and must lie on a local disk, not on tmpfs. Each round runs
 every contender once, so that neighbours in time share the machine's mood; the ratios are the
@@ -29,13 +29,16 @@ def options():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("what", nargs="*", choices=["direct", "cached", []], default=[])
     parser.add_argument("--file", required=True)
+    parser.add_argument("--only", choices=["direct", "cached"])
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--runtime", type=int, default=5, help="seconds of each run")
     parser.add_argument("--core", type=int, default=1)
     parser.add_argument("--bin", default=os.path.join(root, "release"))
-    return parser.parse_args()
+    args = parser.parse_args()
+    if not os.path.exists(f"{args.bin}/ambidex-bench"):
+        parser.error(f"no ambidex-bench in {args.bin}: build it, or say --bin or CARGO_TARGET_DIR")
+    return args
 
 
 def run(args, command):
@@ -153,18 +156,17 @@ def load():
 
 def main():
     args = options()
-    what = args.what or ["direct", "cached"]
     if not os.path.exists(args.file):
         run(args, [f"{args.bin}/ambidex-bench", "disk", "--filename", args.file, "--size", "1g",
                    "--runtime", "0.1"])
     load()
     cpu = "cpu us/read"
-    if "direct" in what:
+    if args.only != "cached":
         compare(args, "4k randread, O_DIRECT, depth 32", direct(args), [
             ("disk hybrid", "fio io_uring", "IOPS", ", wanted: 0.97 or more"),
             ("disk hybrid", "fio io_uring", cpu, ", wanted: 1.15 or less"),
         ])
-    if "cached" in what:
+    if args.only != "direct":
         compare(args, "4k randread, cached, depth 32", cached(args), [
             ("uring", "pread", cpu, ", wanted: 0.9 or less"),
             ("uring", "tokio", cpu, ", wanted: 0.25 or less"),
