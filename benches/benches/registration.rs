@@ -1,0 +1,64 @@
+//! What it costs to begin and to stop watching a descriptor.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+
+use ambidex::net::{Interest, Mode, Poller, Reactor, Source, Token};
+use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
+
+/// Others in the epoll set: it is a tree, so they count a little.
+const CROWD: [u64; 2] = [0, 1000];
+
+/// Few enough descriptors at a time for any limit.
+const BATCH: BatchSize = BatchSize::NumIterations(64);
+
+fn pair() -> (UnixStream, UnixStream) {
+    let (here, there) = UnixStream::pair().expect("descriptors");
+    here.set_nonblocking(true).expect("a socket");
+    (here, there)
+}
+
+/// The two system calls alone.
+fn poller(criterion: &mut Criterion) {
+    for crowd in CROWD {
+        let poller = Poller::new().expect("an epoll set");
+        let register = |fd: &UnixStream, token| {
+            let registered = poller.register(fd, Token(token), Interest::READABLE, Mode::Edge);
+            registered.expect("room for one more");
+        };
+        let others: Vec<UnixStream> = (0..crowd).map(|_| pair().0).collect();
+        for (other, token) in others.iter().zip(1..) {
+            register(other, token);
+        }
+        let (here, _there) = pair();
+        let name = format!("poller/register+deregister, {crowd} others");
+        criterion.bench_function(&name, |bencher| {
+            bencher.iter(|| {
+                register(&here, 0);
+                poller.deregister(&here).expect("it is registered");
+            });
+        });
+    }
+}
+
+/// With the reactor's table. Dropping a source closes its descriptor too, which takes it out of
+/// the set; making the descriptor is not counted, and the last line says what closing costs.
+fn source(criterion: &mut Criterion) {
+    let reactor = Reactor::new().expect("a reactor");
+    let handle = reactor.handle();
+    let (here, _there) = pair();
+    let duplicate = || -> OwnedFd { here.as_fd().try_clone_to_owned().expect("a descriptor") };
+    criterion.bench_function("source/new+drop", |bencher| {
+        bencher.iter_batched(
+            duplicate,
+            |fd| drop(Source::new(&handle, fd).expect("a descriptor that can be watched")),
+            BATCH,
+        );
+    });
+    criterion.bench_function("source/close alone", |bencher| {
+        bencher.iter_batched(duplicate, drop, BATCH);
+    });
+}
+
+criterion_group!(benches, poller, source);
+criterion_main!(benches);
