@@ -1,10 +1,16 @@
 //! What it costs to begin and to stop watching a descriptor.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 
+use ambidex::disk::{Choice, EpollChange, Options, Ring};
 use ambidex::net::{Interest, Mode, Poller, Reactor, Source, Token};
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
+
+/// epoll_ctl(2) and epoll(7), by their numbers.
+const EPOLL_CTL_MOD: i32 = 3;
+const EPOLLIN: u32 = 1;
+const EPOLLONESHOT: u32 = 1 << 30;
 
 /// Others in the epoll set: it is a tree, so they count a little.
 const CROWD: [u64; 2] = [0, 1000];
@@ -60,5 +66,54 @@ fn source(criterion: &mut Criterion) {
     });
 }
 
-criterion_group!(benches, poller, source);
+/// A hundred changes of interest: one call each, or all of them in one submission of a ring, with
+/// an answer for each.
+fn changes(criterion: &mut Criterion) {
+    let poller = Poller::new().expect("an epoll set");
+    let pairs: Vec<_> = (0..100).map(|_| pair()).collect();
+    for (fd, _) in &pairs {
+        let registered = poller.register(fd, Token(0), Interest::READABLE, Mode::Oneshot);
+        registered.expect("room for one more");
+    }
+    criterion.bench_function("100 changes/one by one", |bencher| {
+        bencher.iter(|| {
+            for (fd, _) in &pairs {
+                let changed = poller.modify(fd, Token(0), Interest::READABLE, Mode::Oneshot);
+                changed.expect("it is registered");
+            }
+        });
+    });
+    let options = Options {
+        choice: Choice::Uring,
+        ..Options::default()
+    };
+    let Ok(mut ring) = Ring::new(&options) else {
+        eprintln!("SKIPPED 100 changes through a ring: no io_uring");
+        return;
+    };
+    criterion.bench_function("100 changes/one submission", |bencher| {
+        bencher.iter(|| {
+            for (id, (fd, _)) in (0..).zip(&pairs) {
+                let change = EpollChange {
+                    epoll: poller.as_fd(),
+                    operation: EPOLL_CTL_MOD,
+                    fd: fd.as_raw_fd(),
+                    events: EPOLLIN | EPOLLONESHOT,
+                    data: 0,
+                };
+                assert!(ring.begin_change(id, &change));
+            }
+            ring.submit().expect("a submission");
+            ring.reap(100).expect("answers");
+            let mut answers = 0;
+            while let Some((_, answer)) = ring.take_changed() {
+                answer.expect("it is registered");
+                answers += 1;
+            }
+            assert_eq!(answers, 100);
+        });
+    });
+}
+
+criterion_group!(benches, poller, source, changes);
 criterion_main!(benches);
