@@ -399,6 +399,11 @@ impl Ring {
 impl Drop for Ring {
     fn drop(&mut self) {
         self.shut_down();
+        // Nobody can take them any more, and what they hold of this ring would keep it for ever.
+        while let Some(finished) = self.take_finished() {
+            let (request, lane) = (finished.request, finished.lane);
+            self.inner.clean_up(request, lane, Some(finished.result));
+        }
     }
 }
 

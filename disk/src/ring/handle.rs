@@ -130,6 +130,11 @@ impl Handle {
         polled.map(|(payload, result)| (payload.request, result))
     }
 
+    /// How many operations have ended that nobody has taken by their token.
+    pub(crate) fn finished(&self) -> usize {
+        self.inner.state.borrow().finished.len()
+    }
+
     /// Begins an operation that waits for nothing.
     ///
     /// # Errors
