@@ -298,7 +298,10 @@ impl Ring {
     /// Whether operations are in flight or descriptors wait to be closed.
     #[must_use]
     pub fn is_busy(&self) -> bool {
-        self.in_flight() > 0 || !self.inner.closing.borrow().is_empty()
+        // A close that was put off goes on with the next submission once its turn has come.
+        let closing =
+            !self.inner.closing.borrow().is_empty() || self.inner.state.borrow().turn_came;
+        closing || self.in_flight() > 0
     }
 
     /// Operations that the kernel may still work on.
