@@ -114,6 +114,7 @@ impl Ring {
             put_off: Vec::new(),
             turn_came: false,
             stalled: false,
+            called_back: Vec::new(),
             finished: VecDeque::new(),
             changed: VecDeque::new(),
             counters: Counters::default(),
@@ -202,6 +203,9 @@ impl Ring {
             state.counters.submitted += (before - after) as u64;
             state.stalled = after > 0;
             if state.queue.is_empty() || kernel.room() == 0 {
+                if after == 0 && !state.called_back.is_empty() {
+                    state.call_back_again();
+                }
                 return Ok(true);
             }
         }

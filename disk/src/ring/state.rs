@@ -97,6 +97,9 @@ pub(super) struct State {
     pub(super) turn_came: bool,
     /// The last enter left entries behind.
     pub(super) stalled: bool,
+    /// Called back while the kernel had them and had not looked at them: it is asked again once it
+    /// has, for it does not know them before (io_uring).
+    pub(super) called_back: Vec<Key>,
     /// Ended, and to be taken by token.
     pub(super) finished: VecDeque<Finished>,
     /// Changes of an epoll set that have been answered.
@@ -311,6 +314,20 @@ impl State {
         } else if let Some(payload) = self.operations.in_kernel(key) {
             payload.cancelled = true;
             if let Some(kernel) = &mut self.kernel {
+                if kernel.queued() > 0 {
+                    self.called_back.push(key);
+                }
+                kernel.cancel(key.user_data());
+            }
+        }
+    }
+
+    /// The kernel has taken all that was queued: those among them that were called back meanwhile.
+    pub(super) fn call_back_again(&mut self) {
+        for key in std::mem::take(&mut self.called_back) {
+            if self.operations.in_kernel(key).is_some()
+                && let Some(kernel) = &mut self.kernel
+            {
                 kernel.cancel(key.user_data());
             }
         }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use ambidex::disk::{BufResult, File, OpenOptions, Options, Outcome, Ring};
-use ambidex_tests::sim::disk::{Control, CountedBuf, fake};
+use ambidex_tests::sim::disk::{Control, CountedBuf, Faults, fake};
 use ambidex_tests::sim::{Bell, drive, poll_once, turn};
 
 use super::{Read, called_back, errno, outcome, outcome_now, poll_with, reading};
@@ -232,6 +232,47 @@ fn several_side_by_side_are_all_called_back_however_they_are_polled() {
         drop(buffer);
         stage.at_rest();
     }
+}
+
+#[test]
+fn those_that_wait_for_a_credit_are_each_told_by_their_own_waker() {
+    // The only credit is held by somebody else, and for long.
+    let mut stage = Stage::new(1);
+    let mut stranger = stage.read();
+    assert!(poll_once(stranger.as_mut()).is_pending());
+    turn(&mut stage.ring);
+    let parts: Vec<Part<_>> = (0..3).map(|_| stage.read() as Part<_>).collect();
+    let mut all = pin!(stage.ring.handle().cancellable(one_by_one(parts)));
+    assert!(poll_once(all.as_mut()).is_pending());
+    assert_eq!(stage.ring.handle().waiting(), 3);
+    let Outcome::Cancelled(ended) = outcome_now(all.as_mut()) else {
+        panic!("none was begun");
+    };
+    drop(ended);
+    assert_eq!((stage.ring.handle().waiting(), stage.alive.get()), (0, 1));
+    stage.control.finish_one();
+    drop(drive(&mut stage.ring, stranger));
+    stage.at_rest();
+}
+
+#[test]
+fn what_the_kernel_had_no_room_for_is_called_back_when_it_comes_to_it() {
+    // io_uring does not know an entry that an enter has left behind, so it cannot give that up.
+    let mut stage = Stage::new(4);
+    let mut left = pin!(stage.ring.handle().cancellable(stage.read()));
+    assert!(poll_once(left.as_mut()).is_pending());
+    stage.control.script_enters([libc::EAGAIN]);
+    stage.ring.submit().expect("it is tried again");
+    assert!(stage.ring.stalled());
+    stage.control.faults(Faults {
+        late_cancel: 100,
+        ..Faults::default()
+    });
+    assert!(poll_once(pin!(left.as_mut().cancel())).is_pending());
+    stage.control.faults(Faults::default());
+    turn(&mut stage.ring);
+    drop(called_back(outcome_now(left.as_mut())));
+    stage.at_rest();
 }
 
 #[test]
