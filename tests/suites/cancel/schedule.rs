@@ -209,7 +209,7 @@ impl Play {
             !called_back || self.cancelled.contains(&token),
             "nobody called it back"
         );
-        if token % 3 == 0 {
+        if token.is_multiple_of(3) {
             // Unread.
         } else if complete.metadata().is_some() {
             assert_eq!(

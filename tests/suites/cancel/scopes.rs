@@ -57,9 +57,12 @@ impl Stage {
 
 type Part<T> = Pin<Box<dyn Future<Output = T>>>;
 
+/// A part, who wakes it, and what it resolved to.
+type Watched<T> = (Option<Part<T>>, Arc<Bell>, Option<T>);
+
 /// Polls each of `parts` only if its own waker was called, as FuturesUnordered does; all at first.
 fn one_by_one<T>(parts: Vec<Part<T>>) -> impl Future<Output = Vec<T>> {
-    let mut parts: Vec<(Option<Part<T>>, Arc<Bell>, Option<T>)> = parts
+    let mut parts: Vec<Watched<T>> = parts
         .into_iter()
         .map(|part| {
             let bell = Bell::new();
