@@ -10,6 +10,8 @@ mod scene;
 mod schedule;
 #[path = "cancel/scopes.rs"]
 mod scopes;
+#[path = "cancel/stage.rs"]
+mod stage;
 #[path = "cancel/stuck.rs"]
 mod stuck;
 #[path = "cancel/tasks.rs"]
