@@ -354,7 +354,7 @@ impl Kernel for Uring {
         let punted = self.punted.iter().position(|e| e.user_data == user_data);
         if let Some(at) = punted {
             self.punted.remove(at);
-            self.answers.push(Completion::cancelled(user_data));
+            self.answers.push_and_ring(Completion::cancelled(user_data));
         } else if !self.local.cancel(user_data) && !self.remote.cancel(user_data) {
             // Linux 6.0; before, nothing is called back. It needs no entry of the completion queue,
             // and with no time to wait it does not: what runs on ends in its own time.

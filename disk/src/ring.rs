@@ -27,7 +27,7 @@ use crate::retry::{self, Kind, Verdict};
 use crate::table::Table;
 
 pub use handle::Handle;
-use handle::{Inner, close_aside, shut_down};
+use handle::{Inner, shut_down};
 pub(crate) use state::{Finished, Sink};
 use state::{Payload, State, push_queued};
 
@@ -121,6 +121,7 @@ impl Ring {
             put_off: Vec::new(),
             turn_came: false,
             stalled: false,
+            called_back: Vec::new(),
             finished: VecDeque::new(),
             changed: VecDeque::new(),
             counters: Counters::default(),
@@ -221,6 +222,9 @@ impl Ring {
                 }
             }
             if state.queue.is_empty() || kernel.room() == 0 {
+                if after == 0 && !state.called_back.is_empty() {
+                    state.call_back_again();
+                }
                 return Ok(true);
             }
         }
@@ -361,7 +365,8 @@ impl Ring {
         LEAKED.fetch_add(given_up as u64, Ordering::Relaxed);
         drop(kernel);
         self.settle();
-        close_aside(self.inner.closing.take());
+        let closing = self.inner.closing.take();
+        self.inner.close_aside(closing);
         wake.into_iter().for_each(Waker::wake);
         given_up
     }
@@ -420,6 +425,11 @@ impl Ring {
 impl Drop for Ring {
     fn drop(&mut self) {
         self.shut_down();
+        // Nobody can take them any more, and what they hold of this ring would keep it for ever.
+        while let Some(finished) = self.take_finished() {
+            let (request, lane) = (finished.request, finished.lane);
+            self.inner.clean_up(request, lane, Some(finished.result));
+        }
     }
 }
 

@@ -179,7 +179,7 @@ impl Kernel for Threads {
         let queued = self.queued.iter().position(|e| e.user_data == user_data);
         if let Some(at) = queued {
             self.queued.remove(at);
-            self.answers.push(Completion::cancelled(user_data));
+            self.answers.push_and_ring(Completion::cancelled(user_data));
         } else if !self.local.cancel(user_data) {
             self.remote.cancel(user_data);
         }

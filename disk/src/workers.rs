@@ -84,9 +84,9 @@ impl Answers {
         true
     }
 
-    /// An answer of another thread. Push, then swap; the loop arms by a swap, then looks: one of
+    /// An answer of another thread, or one that is given while the loop may sleep. Push, then swap; the loop arms by a swap, then looks: one of
     /// the two sees the other.
-    fn push_and_ring(&self, completion: Completion) -> bool {
+    pub(crate) fn push_and_ring(&self, completion: Completion) -> bool {
         let taken = self.push(completion);
         if self.armed.swap(false, Ordering::SeqCst) {
             self.calls.fetch_add(1, Ordering::Relaxed);
@@ -260,7 +260,9 @@ impl Workers {
         };
         queue.jobs.remove(at);
         drop(queue);
-        self.shared.answers.push(Completion::cancelled(user_data))
+        // Who cancels may do so from an outer loop, with this one asleep.
+        let cancelled = Completion::cancelled(user_data);
+        self.shared.answers.push_and_ring(cancelled)
     }
 }
 

@@ -83,20 +83,21 @@ impl Inner {
         if alive {
             self.closing.borrow_mut().push(closing);
         } else {
-            close_aside(vec![closing]);
+            self.close_aside(vec![closing]);
         }
     }
-}
 
-/// Closes descriptors when there is no ring any more: local ones here, and those whose mount may
-/// hang on a thread that nobody waits for. Without a thread they stay open.
-pub(super) fn close_aside(closing: Vec<Closing>) {
-    let remote: Vec<Closing> = closing.into_iter().filter(Closing::is_remote).collect();
-    if !remote.is_empty() {
-        let remote = ManuallyDrop::new(remote);
-        let close = move || drop(ManuallyDrop::into_inner(remote));
-        let name = "ambidex-close".to_owned();
-        let _ = thread::Builder::new().name(name).spawn(close);
+    /// Closes descriptors when there is no ring any more: local ones here, and those whose mount may
+    /// hang on a thread that nobody waits for. Without a thread they stay open.
+    pub(super) fn close_aside(&self, closing: Vec<Closing>) {
+        let may_hang = |closing: &Closing| closing.may_hang(&self.mounts);
+        let remote: Vec<Closing> = closing.into_iter().filter(may_hang).collect();
+        if !remote.is_empty() {
+            let remote = ManuallyDrop::new(remote);
+            let close = move || drop(ManuallyDrop::into_inner(remote));
+            let name = "ambidex-close".to_owned();
+            let _ = thread::Builder::new().name(name).spawn(close);
+        }
     }
 }
 
@@ -232,6 +233,11 @@ impl Handle {
     pub(crate) fn poll_operation(&self, key: Key, waker: &Waker) -> Poll<(Request, i32)> {
         let polled = self.inner.state.borrow_mut().operations.poll(key, waker);
         polled.map(|(payload, result)| (payload.request, result))
+    }
+
+    /// How many operations have ended that nobody has taken by their token.
+    pub(crate) fn finished(&self) -> usize {
+        self.inner.state.borrow().finished.len()
     }
 
     /// Begins an operation that waits for nothing.
