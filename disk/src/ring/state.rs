@@ -161,17 +161,18 @@ pub(super) fn push_queued(
     operations: &mut Operations<Payload>,
     queue: &mut VecDeque<Key>,
 ) {
-    while kernel.room() > 0 {
+    let mut room = kernel.room();
+    while room > 0 {
         let Some(key) = queue.pop_front() else { return };
-        // A chain goes as one: its entries must be neighbours in one submission.
-        let rest = operations.queued(key).map_or(0, Payload::rest);
-        if kernel.room() <= rest {
-            queue.push_front(key);
-            return;
-        }
         let Some(payload) = operations.launch(key) else {
             continue;
         };
+        // A chain goes as one: its entries must be neighbours in one submission.
+        if room <= payload.rest() {
+            operations.requeue(key);
+            queue.push_front(key);
+            return;
+        }
         let entry = Entry {
             call: payload.request.lower(),
             punt: payload.punt,
@@ -184,6 +185,7 @@ pub(super) fn push_queued(
         // not release before `complete` is called with this `user_data` (G1); a table dropped
         // earlier is leaked.
         unsafe { kernel.push(&entry) };
+        room -= 1;
         if detached {
             let released = operations.abandon(key, &mut Wakers::new());
             debug_assert!(released.is_none(), "the kernel holds it");
