@@ -21,7 +21,7 @@ use crate::linux;
 use crate::operation::answer;
 use crate::operations::Operations;
 use crate::options::Options;
-use crate::policy::{Mounts, Place};
+use crate::policy::Mounts;
 use crate::request::Request;
 use crate::retry::{self, Kind, Verdict};
 use crate::table::Table;
@@ -404,7 +404,7 @@ impl Ring {
             }),
         };
         let state = &mut *self.inner.state.borrow_mut();
-        let begun = state.try_admit(request, Place::Local, Sink::Change(id));
+        let begun = state.try_admit(request, (false, None), Sink::Change(id));
         state.kernel.is_some() && begun.is_ok()
     }
 

@@ -14,7 +14,7 @@ use crate::kernel::{Completion, Entry, Kernel, Link};
 use crate::op::BufferType;
 use crate::operation::{Admission, Admitted};
 use crate::operations::{Key, Operations, Outcome};
-use crate::policy::{Lane, Mounts, Place};
+use crate::policy::{Lane, Mounts};
 use crate::request::Request;
 use crate::retry::{self, Verdict};
 use crate::syscalls;
@@ -311,16 +311,16 @@ impl State {
     pub(super) fn try_admit(
         &mut self,
         request: Request,
-        place: Place,
+        place: (bool, Option<Lane>),
         sink: Sink,
     ) -> Result<Key, Request> {
-        let lane = place.lane();
+        let lane = place.1;
         if let Some(lane) = lane
             && !self.gate(lane).try_take()
         {
             return Err(request);
         }
-        let payload = Payload::new(request, (place.punt(), lane), sink);
+        let payload = Payload::new(request, place, sink);
         match self.operations.try_admit(payload) {
             Ok(key) => {
                 self.enqueue(key);
@@ -480,23 +480,20 @@ impl State {
 impl State {
     pub(super) fn admit(
         &mut self,
-        mut admission: Admission,
+        mut a: Admission,
         waker: &Waker,
         wake: &mut impl Extend<Waker>,
     ) -> Admitted {
-        let place = (admission.punt, admission.lane);
-        let payload = Payload::new(admission.request, place, Sink::Future);
-        let mut ticket = admission.ticket.take();
-        match self.operations.admit(payload, &mut ticket, waker, wake) {
+        let payload = Payload::new(a.request, (a.punt, a.lane), Sink::Future);
+        match self.operations.admit(payload, &mut a.ticket, waker, wake) {
             Ok(key) => {
                 self.enqueue(key);
                 Admitted::Queued(key)
             }
-            Err(payload) => Admitted::Waiting(Admission {
-                request: payload.request,
-                ticket,
-                ..admission
-            }),
+            Err(payload) => {
+                a.request = payload.request;
+                Admitted::Waiting(a)
+            }
         }
     }
 }
