@@ -220,6 +220,8 @@ impl<P> Operations<P> {
     ///
     /// # Panics
     /// If `key` was polled to its end or abandoned before: a future polls only its own.
+    // Its caller wants a part of the payload: out of line all of it was copied.
+    #[inline(always)]
     pub fn poll(&mut self, key: Key, waker: &Waker) -> Poll<(P, i32)> {
         let slot = self.slot(key).expect("a future polls its own operation");
         if let State::Done(result) = slot.state {
@@ -315,6 +317,7 @@ impl<P> Operations<P> {
         (slot.generation == key.generation && slot.state != State::Free).then_some(slot)
     }
 
+    #[inline(always)]
     fn release(&mut self, key: Key) -> P {
         let slot = &mut self.slots[key.index as usize];
         slot.state = State::Free;
