@@ -240,48 +240,58 @@ impl State {
             mut result,
         } = completion;
         self.counters.completed += 1;
-        let mut lane = None;
-        let mut told = None;
-        if let Some((key, payload)) = self.operations.peek(user_data) {
-            lane = payload.lane;
-            told = Some((key, payload.sink));
-            if result < 0 {
-                let verdict = retry::judge(payload.request.kind(), -result);
-                self.counters.bugs += u64::from(verdict == Verdict::Bug);
-                debug_assert_ne!(verdict, Verdict::Bug, "errno {} is a broken rule", -result);
-                if verdict == Verdict::Retry && payload.cancelled {
-                    result = -libc::ECANCELED;
-                } else if verdict == Verdict::Retry
-                    // Those after it have been answered with it: who made the chain goes on.
-                    && payload.chained.is_none()
-                    && payload.tries < retry::RETRIES_MAX
-                {
-                    payload.tries += 1;
-                    if self.operations.requeue(key) {
-                        self.counters.operation_retries += 1;
-                        self.enqueue(key);
-                        return;
-                    }
-                }
-            }
+        if result < 0 {
+            let Some(judged) = self.judge(user_data, result) else {
+                return;
+            };
+            result = judged;
         }
-        match self.operations.complete(user_data, result, wake) {
-            Outcome::Delivered(waker) => {
+        let lane = match self.operations.complete(user_data, result, wake) {
+            Outcome::Delivered(key, payload, waker) => {
+                let (lane, sink) = (payload.lane, payload.sink);
                 wake.extend(waker);
-                if let Some((key, sink)) = told {
-                    self.tell(key, sink);
-                }
+                self.tell(key, sink);
+                lane
             }
             Outcome::Orphan(payload, result) => {
+                let lane = payload.lane;
                 self.counters.orphans += 1;
                 orphans.push((payload, result));
+                lane
             }
             Outcome::Stale => {
                 self.counters.stale += 1;
                 return;
             }
-        }
+        };
         self.leave_lane(lane, wake);
+    }
+
+    /// The result that an errno amounts to. `None`: the operation is queued for another try.
+    fn judge(&mut self, user_data: u64, result: i32) -> Option<i32> {
+        let Some((key, payload)) = self.operations.peek(user_data) else {
+            return Some(result);
+        };
+        let verdict = retry::judge(payload.request.kind(), -result);
+        self.counters.bugs += u64::from(verdict == Verdict::Bug);
+        debug_assert_ne!(verdict, Verdict::Bug, "errno {} is a broken rule", -result);
+        if verdict != Verdict::Retry {
+            return Some(result);
+        }
+        if payload.cancelled {
+            return Some(-libc::ECANCELED);
+        }
+        // Those after it in a chain have been answered with it: who made the chain goes on.
+        if payload.chained.is_some() || payload.tries >= retry::RETRIES_MAX {
+            return Some(result);
+        }
+        payload.tries += 1;
+        if !self.operations.requeue(key) {
+            return Some(result);
+        }
+        self.counters.operation_retries += 1;
+        self.enqueue(key);
+        None
     }
 
     /// Takes the result where no future comes for it.
