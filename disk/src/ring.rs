@@ -1,6 +1,7 @@
 //! The ring: gates in front, the operations table in the middle, a kernel behind.
 
 mod handle;
+mod lanes;
 mod state;
 
 use std::cell::{Cell, RefCell};
