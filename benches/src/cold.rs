@@ -129,7 +129,7 @@ impl Files {
 }
 
 /// All or nothing, under its final name: a run that was killed leaves no short file.
-fn write_whole(path: &Path, seed: u64, size: u64) -> io::Result<()> {
+pub(crate) fn write_whole(path: &Path, seed: u64, size: u64) -> io::Result<()> {
     let partial = path.with_extension("part");
     let write = || {
         let mut file = io::BufWriter::new(File::create(&partial)?);
@@ -154,7 +154,7 @@ fn write_whole(path: &Path, seed: u64, size: u64) -> io::Result<()> {
 }
 
 /// SplitMix64: no block of a disk that compresses or deduplicates is like another.
-fn words(seed: u64) -> impl Iterator<Item = u64> {
+pub(crate) fn words(seed: u64) -> impl Iterator<Item = u64> {
     (0u64..).map(move |number| {
         let mut word = (seed << 32 | number).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

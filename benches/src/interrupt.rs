@@ -31,6 +31,14 @@ impl Interrupt {
         Ok(interrupt)
     }
 
+    /// One that is set from the start.
+    #[cfg(test)]
+    pub(crate) fn set() -> Interrupt {
+        let interrupt = Interrupt::default();
+        interrupt.flag.store(true, Ordering::Relaxed);
+        interrupt
+    }
+
     /// Whether it is to end.
     #[must_use]
     pub fn is_set(&self) -> bool {

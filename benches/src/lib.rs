@@ -2,19 +2,21 @@
 //! server's tail, and what tools for disks alone or sockets alone cannot see.
 //!
 //! [`load`] is an HTTP/1.1 load generator on the engine itself; [`mixed`] interleaves rounds of hot
-//! clients with and without clients of cold files; [`report`] says what came out, as a table and as
+//! clients with and without clients of cold files; [`disk`] reads one file as fio does; [`report`] says what came out, as a table and as
 //! JSON. Every figure is that of a closed loop: a client asks again when it was answered, so a
 //! server that stalls is asked less. Compare rates first, then percentiles.
 
 use std::fmt;
 
 pub mod cold;
+pub mod disk;
 mod exchange;
 pub mod interrupt;
 pub mod load;
 pub mod mixed;
 pub mod parse;
 pub mod report;
+pub mod rusage;
 pub mod slow_disk;
 pub mod statistics;
 mod table;

@@ -1,4 +1,6 @@
-//! The command line: `ambidex-bench http URL`, `ambidex-bench mixed ...`.
+//! The command line: `ambidex-bench http URL`, `ambidex-bench mixed ...`, `ambidex-bench disk ...`.
+
+mod command;
 
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -41,6 +43,8 @@ enum Command {
     Http(HttpArgs),
     /// Hot clients beside clients of cold files: what each costs the other.
     Mixed(MixedArgs),
+    /// Read a file in fio's terms: IOPS, latency, processor time.
+    Disk(command::disk::DiskArgs),
 }
 
 #[derive(Args)]
@@ -144,6 +148,7 @@ fn main() -> ExitCode {
     let outcome = match cli.command {
         Command::Http(args) => http(&args),
         Command::Mixed(args) => mixed(args),
+        Command::Disk(args) => command::disk::run(args),
     };
     match outcome {
         Ok(code) => code,
@@ -207,7 +212,7 @@ fn http(args: &HttpArgs) -> Result<ExitCode, Error> {
         measurement: &measurement,
         interrupted: interrupt.is_set(),
     };
-    print(&args.common, &report.to_table(), || report.to_json());
+    print(args.common.json, &report.to_table(), || report.to_json());
     Ok(exit_code(report.interrupted, measurement.errors()))
 }
 
@@ -236,13 +241,13 @@ fn mixed(args: MixedArgs) -> Result<ExitCode, Error> {
         context: &context,
         outcome: &outcome,
     };
-    print(&args.common, &report.to_table(), || report.to_json());
+    print(args.common.json, &report.to_table(), || report.to_json());
     Ok(exit_code(outcome.interrupted, report.errors()))
 }
 
 /// Somebody who closed our output does not want to know.
-fn print(common: &Common, table: &str, json: impl FnOnce() -> Value) {
-    if common.json {
+fn print(as_json: bool, table: &str, json: impl FnOnce() -> Value) {
+    if as_json {
         let _ = write!(io::stderr(), "{table}");
         let _ = writeln!(io::stdout(), "{:#}", json());
     } else {

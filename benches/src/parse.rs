@@ -5,6 +5,15 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use std::str::FromStr;
 use std::time::Duration;
 
+use crate::disk::{IoEngine, Pattern};
+
+/// The largest block: one read moves no more than 2 GiB less a page.
+const BS_MAX: u64 = 1 << 30;
+/// What buffers of a pool are multiples of.
+const PAGE_BYTES: u64 = 4096;
+/// The most entries that an io_uring submission queue has.
+const IODEPTH_MAX: usize = 32_768;
+
 /// Reads a size in bytes as fio writes it: `512`, `64k`, `4M`, `1g`; powers of 1024.
 ///
 /// # Errors
@@ -61,6 +70,53 @@ pub fn interval(text: &str) -> Result<Duration, String> {
     match Duration::try_from_secs_f64(1.0 / rate) {
         Ok(interval) if !interval.is_zero() => Ok(interval),
         _ => Err("give a rate above 0".to_owned()),
+    }
+}
+
+/// Reads which blocks are read, as fio writes it: `read`, `randread`.
+///
+/// # Errors
+/// What is wrong with it, for a user.
+pub fn rw(text: &str) -> Result<Pattern, String> {
+    match text {
+        "read" => Ok(Pattern::Read),
+        "randread" => Ok(Pattern::RandRead),
+        _ => Err("write read or randread".to_owned()),
+    }
+}
+
+/// Reads who reads: `hybrid`, `threads`, `pread`.
+///
+/// # Errors
+/// What is wrong with it, for a user.
+pub fn io_engine(text: &str) -> Result<IoEngine, String> {
+    match text {
+        "hybrid" => Ok(IoEngine::Hybrid),
+        "threads" => Ok(IoEngine::Threads),
+        "pread" => Ok(IoEngine::Pread),
+        _ => Err("write hybrid, threads or pread".to_owned()),
+    }
+}
+
+/// Reads the size of one read: whole pages, which direct I/O takes too, and at most 1 GiB.
+///
+/// # Errors
+/// What is wrong with it, for a user.
+pub fn bs(text: &str) -> Result<u64, String> {
+    match size(text)? {
+        bytes @ ..=BS_MAX if bytes.is_multiple_of(PAGE_BYTES) => Ok(bytes),
+        _ => Err("a block is a multiple of 4k, at most 1g".to_owned()),
+    }
+}
+
+/// Reads how many reads are made at a time.
+///
+/// # Errors
+/// What is wrong with it, for a user.
+pub fn iodepth(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(depth @ 1..=IODEPTH_MAX) => Ok(depth),
+        _ => Err(format!("give a number from 1 to {IODEPTH_MAX}")),
     }
 }
 
@@ -169,6 +225,30 @@ mod tests {
             assert!(seconds(text).is_err(), "{text:?}");
             assert!(interval(text).is_err(), "{text:?}");
         }
+    }
+
+    #[test]
+    fn fios_words_are_understood_and_no_others() {
+        assert_eq!(rw("read"), Ok(Pattern::Read));
+        assert_eq!(rw("randread"), Ok(Pattern::RandRead));
+        assert_eq!(io_engine("hybrid"), Ok(IoEngine::Hybrid));
+        assert_eq!(io_engine("threads"), Ok(IoEngine::Threads));
+        assert_eq!(io_engine("pread"), Ok(IoEngine::Pread));
+        for text in ["", "write", "READ", "randread "] {
+            assert!(rw(text).is_err() && io_engine(text).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn depths_and_blocks_have_bounds() {
+        assert_eq!(iodepth("1"), Ok(1));
+        assert_eq!(iodepth("32768"), Ok(32_768));
+        assert_eq!(bs("4k"), Ok(4096));
+        assert_eq!(bs("1g"), Ok(1 << 30));
+        for text in ["0", "32769", "-1", "x", ""] {
+            assert!(iodepth(text).is_err(), "{text:?}");
+        }
+        assert!(bs("512").is_err() && bs("1025m").is_err());
     }
 
     #[test]

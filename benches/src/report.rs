@@ -15,8 +15,10 @@
 //! - `kind: "mixed"`: `cells`, each a measurement with `round` and `condition` (A, B or C, see
 //!   [`mixed`](crate::mixed)), and `summary`: the medians over rounds as `A`, `B` and `C`, and the
 //!   medians of the rounds' ratios as `B/A` and `B/C`.
+//! - `kind: "disk"`: `jobs`, one, in fio's names and units, see [`Disk`].
 
 mod context;
+mod disk;
 mod figure;
 mod mixed;
 
@@ -29,6 +31,7 @@ use crate::load::Measurement;
 use figure::Sheet;
 
 pub use context::Context;
+pub use disk::Disk;
 pub use mixed::Mixed;
 
 /// From this share of a processor on, the client rather than the server may have been measured.

@@ -31,6 +31,8 @@ pub(crate) fn duration(seconds: f64) -> String {
         s if s >= 0.1 => format!("{:.0}ms", s * 1e3),
         s if s >= 0.01 => format!("{:.1}ms", s * 1e3),
         s if s >= 0.001 => format!("{:.2}ms", s * 1e3),
+        // Of a cached read the first digit alone says little.
+        s if s > 0.0 && s < 1e-5 => format!("{:.2}us", s * 1e6),
         s => format!("{:.0}us", s * 1e6),
     }
 }
@@ -68,6 +70,7 @@ mod tests {
     fn durations_keep_three_digits() {
         for (seconds, text) in [
             (0.0, "0us"),
+            (0.97e-6, "0.97us"),
             (81e-6, "81us"),
             (3.21e-3, "3.21ms"),
             (45.6e-3, "45.6ms"),

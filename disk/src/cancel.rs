@@ -13,7 +13,7 @@ use smallvec::SmallVec;
 use crate::operations::Key;
 use crate::ring::Handle;
 
-/// What is in flight on behalf of one [`Cancellable`].
+/// What is in flight, and what waits to be, on behalf of one [`Cancellable`] and of those inside it.
 #[derive(Default)]
 pub(crate) struct Scope {
     inside: RefCell<Inside>,
@@ -25,39 +25,123 @@ struct Inside {
     /// An operation was not carried out because of it.
     hit: bool,
     in_flight: SmallVec<[Key; 2]>,
-    waker: Option<Waker>,
+    waiting: SmallVec<[Rc<Waiter>; 1]>,
+    /// The scope that this one was first polled in: what is here is there too.
+    outer: Option<Rc<Scope>>,
+}
+
+/// An operation that waits for a credit or for its mount. It has a waker of its own: who polls
+/// several in one scope may do so one by one, each when it was woken.
+pub(crate) struct Waiter {
+    waker: RefCell<Waker>,
+}
+
+impl Waiter {
+    pub(crate) fn new(waker: &Waker) -> Rc<Waiter> {
+        Rc::new(Waiter {
+            waker: RefCell::new(waker.clone()),
+        })
+    }
+
+    pub(crate) fn poll(&self, waker: &Waker) {
+        if !self.waker.borrow().will_wake(waker) {
+            // Dropped after the borrow: nobody knows what else goes with a waker.
+            let _known = self.waker.replace(waker.clone());
+        }
+    }
+
+    fn wake(&self) {
+        let waker = self.waker.borrow().clone();
+        waker.wake();
+    }
 }
 
 impl Scope {
+    /// Of this scope and of all around it.
+    fn each(&self, mut act: impl FnMut(&mut Inside)) {
+        let mut act = |scope: &Scope| {
+            let inside = &mut *scope.inside.borrow_mut();
+            act(inside);
+            inside.outer.clone()
+        };
+        let mut outer = act(self);
+        while let Some(scope) = outer {
+            outer = act(&scope);
+        }
+    }
+
     pub(crate) fn add(&self, key: Key) {
-        self.inside.borrow_mut().in_flight.push(key);
+        self.each(|inside| inside.in_flight.push(key));
     }
 
-    /// An operation has ended, called back or not.
+    /// An operation has ended, called back or not, or belongs elsewhere from now on.
     pub(crate) fn remove(&self, key: Key, called_back: bool) {
-        let inside = &mut *self.inside.borrow_mut();
-        inside.in_flight.retain(|known| *known != key);
-        inside.hit |= called_back && inside.cancelled;
+        self.each(|inside| {
+            inside.in_flight.retain(|known| *known != key);
+            inside.hit |= called_back && inside.cancelled;
+        });
     }
 
-    /// Whether an operation that wants to begin must not.
+    pub(crate) fn wait(&self, waiter: &Rc<Waiter>) {
+        self.each(|inside| inside.waiting.push(Rc::clone(waiter)));
+    }
+
+    /// It waits no more.
+    pub(crate) fn leave(&self, waiter: &Rc<Waiter>) {
+        self.each(|inside| inside.waiting.retain(|known| !Rc::ptr_eq(known, waiter)));
+    }
+
+    pub(crate) fn is_cancelled(&self) -> bool {
+        let mut cancelled = false;
+        self.each(|inside| cancelled |= inside.cancelled);
+        cancelled
+    }
+
+    /// Whether an operation that wants to begin must not; then it is one that was not carried out.
     pub(crate) fn refuses(&self) -> bool {
-        let inside = &mut *self.inside.borrow_mut();
-        inside.hit |= inside.cancelled;
-        inside.cancelled
+        self.each(|inside| inside.hit |= inside.cancelled);
+        self.is_cancelled()
     }
 
     fn cancel(&self, ring: &Handle) {
-        let (in_flight, waker) = {
-            let inside = &mut *self.inside.borrow_mut();
-            inside.cancelled = true;
-            (inside.in_flight.clone(), inside.waker.take())
+        self.inside.borrow_mut().cancelled = true;
+        self.call_back(ring);
+    }
+
+    fn call_back(&self, ring: &Handle) {
+        let (in_flight, waiting) = {
+            let inside = self.inside.borrow();
+            (inside.in_flight.clone(), inside.waiting.clone())
         };
         for key in in_flight {
             ring.cancel_operation(key);
         }
-        // What waits for a credit is woken too, to be refused.
-        waker.into_iter().for_each(Waker::wake);
+        // To be refused.
+        waiting.iter().for_each(|waiter| waiter.wake());
+    }
+
+    /// It is polled in `outer` now, and so is what is in it.
+    fn enter(self: &Rc<Scope>, outer: &Rc<Scope>, ring: &Handle) {
+        let known = self.inside.borrow().outer.clone();
+        if known.as_ref().is_some_and(|known| Rc::ptr_eq(known, outer)) {
+            return;
+        }
+        let (in_flight, waiting) = {
+            let inside = &mut *self.inside.borrow_mut();
+            inside.outer = Some(Rc::clone(outer));
+            (inside.in_flight.clone(), inside.waiting.clone())
+        };
+        for key in in_flight {
+            known.iter().for_each(|known| known.remove(key, false));
+            outer.add(key);
+        }
+        for waiter in waiting {
+            known.iter().for_each(|known| known.leave(&waiter));
+            outer.wait(&waiter);
+        }
+        if outer.is_cancelled() {
+            self.call_back(ring);
+        }
     }
 }
 
@@ -65,7 +149,8 @@ impl Scope {
 /// no buffer is lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome<T> {
-    /// An operation was called back, or not begun: it answered `ECANCELED`.
+    /// An operation was called back, or not begun: it answered `ECANCELED`. One that may have been
+    /// carried out in part, such as an open that creates, answered `EINTR`.
     Cancelled(T),
     /// All were carried out: it came too late.
     Completed(T),
@@ -172,8 +257,6 @@ impl<F: Future> Future for Cancellable<F> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
         let this = self.project();
-        let waker = cx.waker().clone();
-        this.scope.inside.borrow_mut().waker = Some(waker);
         let entered = Entered::new(this.ring, this.scope);
         let polled = this.future.poll(cx);
         drop(entered);
@@ -184,28 +267,22 @@ impl<F: Future> Future for Cancellable<F> {
 /// Operations that are polled meanwhile join the scope.
 struct Entered<'a> {
     ring: &'a Handle,
-    scope: &'a Scope,
     outer: Option<Rc<Scope>>,
 }
 
 impl<'a> Entered<'a> {
-    fn new(ring: &'a Handle, scope: &'a Rc<Scope>) -> Entered<'a> {
+    fn new(ring: &'a Handle, scope: &Rc<Scope>) -> Entered<'a> {
         let outer = ring.swap_scope(Some(Rc::clone(scope)));
-        let cancelled = |scope: &Scope| scope.inside.borrow().cancelled;
-        if outer.as_deref().is_some_and(cancelled) && !cancelled(scope) {
-            scope.cancel(ring);
+        if let Some(outer) = &outer {
+            scope.enter(outer, ring);
         }
-        Entered { ring, scope, outer }
+        Entered { ring, outer }
     }
 }
 
 impl Drop for Entered<'_> {
     fn drop(&mut self) {
-        let outer = self.outer.take();
-        if let Some(outer) = &outer {
-            outer.inside.borrow_mut().hit |= self.scope.inside.borrow().hit;
-        }
-        self.ring.swap_scope(outer);
+        self.ring.swap_scope(self.outer.take());
     }
 }
 
@@ -216,10 +293,10 @@ impl Canceller {
         self.scope.cancel(&self.ring);
     }
 
-    /// Whether it has been cancelled.
+    /// Whether it has been cancelled, or one that it is inside of.
     #[must_use]
     pub fn is_cancelled(&self) -> bool {
-        self.scope.inside.borrow().cancelled
+        self.scope.is_cancelled()
     }
 }
 

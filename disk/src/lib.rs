@@ -5,6 +5,10 @@
 //! touch it, and gives it back with the result. Dropping the future abandons the operation; its
 //! memory stays lent until the kernel is done with it.
 //!
+//! A file belongs to the ring that opened it. Whoever polls its operations, they go on only while
+//! that ring is turned: awaited inside another loop, they wait until their own goes round. Once the
+//! ring is shut down, each new one is an error at once.
+//!
 //! Where io_uring is denied or missing, a bounded pool of threads stands behind the same face.
 //!
 //! This crate knows no sockets and no executor. Its upward seam is [`std::task::Waker`]; its

@@ -7,7 +7,7 @@ mod registered;
 
 use std::collections::VecDeque;
 use std::io;
-use std::mem::MaybeUninit;
+use std::mem::{ManuallyDrop, MaybeUninit};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{Ordering, fence};
@@ -100,7 +100,8 @@ fn explain(error: &io::Error) -> io::Error {
 }
 
 struct Uring {
-    ring: IoUring,
+    /// Its memory is not in a child of fork(2) (`dontfork`): see [`Uring::is_copy`].
+    ring: ManuallyDrop<IoUring>,
     /// For what must not be tried on this thread. Not `IOSQE_ASYNC`: an io-wq worker that hangs
     /// keeps the submitting thread from ending, and on FUSE files opened for direct I/O the ring
     /// repeats a short read at the wrong offset (Linux 6.18; docs/decisions/004).
@@ -155,7 +156,7 @@ impl Uring {
             downgrades: std::mem::take(downgrades),
         };
         let mut uring = Uring {
-            ring,
+            ring: ManuallyDrop::new(ring),
             remote: Workers::new(&answers, options.workers_max, openat2),
             local: Workers::new(&answers, options.workers_max, openat2),
             supported,
@@ -199,14 +200,33 @@ fn build(options: &Options, downgrades: &mut Vec<String>) -> io::Result<(IoUring
     }
 }
 
+impl Drop for Uring {
+    fn drop(&mut self) {
+        // In a child, unmapping could meet what the child has mapped there.
+        if !self.is_copy() {
+            // SAFETY: dropped once, here.
+            unsafe { ManuallyDrop::drop(&mut self.ring) };
+        }
+    }
+}
+
 impl Uring {
+    /// Whether this is a child's copy, whose queues must not be touched.
+    fn is_copy(&self) -> bool {
+        self.answers.is_copy()
+    }
+
     fn sq_length(&self) -> usize {
+        if self.is_copy() {
+            return 0;
+        }
         // SAFETY: no other view of the submission queue exists: all are made and dropped within
         // one call of this single-threaded type.
         unsafe { self.ring.submission_shared() }.len()
     }
 
     fn enter_ring(&mut self) -> io::Result<()> {
+        self.answers.check_process()?;
         let to_submit = self.sq_length();
         if to_submit == 0 && !self.deferred() {
             return Ok(());
@@ -240,7 +260,7 @@ impl Kernel for Uring {
     }
 
     unsafe fn push(&mut self, entry: &Entry) {
-        let lowered = (!entry.punt)
+        let lowered = (!entry.punt && !self.is_copy())
             .then(|| self.supported.lower(entry, &self.registered))
             .flatten();
         let Some(lowered) = lowered else {
@@ -278,11 +298,17 @@ impl Kernel for Uring {
     }
 
     fn deferred(&mut self) -> bool {
+        if self.is_copy() {
+            return false;
+        }
         let queue = self.ring.submission();
         queue.taskrun() || queue.cq_overflow()
     }
 
     fn next(&mut self) -> Option<Completion> {
+        if self.is_copy() {
+            return None;
+        }
         let completion = self.ring.completion().next().map(|entry| Completion {
             user_data: entry.user_data(),
             result: entry.result(),
@@ -303,6 +329,7 @@ impl Kernel for Uring {
     }
 
     fn set_table(&mut self, index: u32, file: Option<BorrowedFd<'_>>) -> io::Result<()> {
+        self.answers.check_process()?;
         if index as usize >= self.capabilities.table_entries {
             return Err(io::ErrorKind::Unsupported.into());
         }
@@ -312,6 +339,7 @@ impl Kernel for Uring {
     }
 
     fn register_memory(&mut self, start: *const u8, length: usize) -> io::Result<()> {
+        self.answers.check_process()?;
         let codes = [opcode::ReadFixed::CODE, opcode::WriteFixed::CODE];
         if !codes.into_iter().all(|code| self.supported.has(code)) {
             return Err(io::ErrorKind::Unsupported.into());
@@ -320,10 +348,13 @@ impl Kernel for Uring {
     }
 
     fn cancel(&mut self, user_data: u64) {
+        if self.is_copy() {
+            return;
+        }
         let punted = self.punted.iter().position(|e| e.user_data == user_data);
         if let Some(at) = punted {
             self.punted.remove(at);
-            self.answers.push(Completion::cancelled(user_data));
+            self.answers.push_and_ring(Completion::cancelled(user_data));
         } else if !self.local.cancel(user_data) && !self.remote.cancel(user_data) {
             // Linux 6.0; before, nothing is called back. It needs no entry of the completion queue,
             // and with no time to wait it does not: what runs on ends in its own time.
@@ -334,6 +365,9 @@ impl Kernel for Uring {
     }
 
     fn arm(&mut self) -> bool {
+        if self.is_copy() {
+            return true;
+        }
         self.ring.completion().enable_eventfd();
         // The kernel adds work, flags it, then reads the switch; we switch, then read the flag.
         // With a full fence on both sides one of the two sees the other.
@@ -347,6 +381,9 @@ impl Kernel for Uring {
     }
 
     fn disarm(&mut self) {
+        if self.is_copy() {
+            return;
+        }
         self.ring.completion().disable_eventfd();
         self.answers.disarm();
     }

@@ -196,8 +196,8 @@ impl fmt::Debug for Op {
 /// An operation that was not begun, and why.
 #[derive(Debug)]
 pub struct BeginError {
-    /// `WouldBlock` if no credit was free, or no place of its mount: take what is complete and
-    /// begin it again. Else it is the operation that cannot be: `InvalidInput`, `EINVAL`.
+    /// `WouldBlock` if no credit was free, or no place of its mount, or as many have ended as there
+    /// are credits and nobody took them: take what is complete and begin it again. Else it is the operation that cannot be: `InvalidInput`, `EINVAL`.
     pub error: io::Error,
     /// With its buffer.
     pub op: Op,
@@ -234,6 +234,12 @@ impl Handle {
         if !self.is_same(&op.ring) {
             let text = "the operation is for a file of another ring";
             let error = io::Error::new(io::ErrorKind::InvalidInput, text);
+            return Err(BeginError { error, op });
+        }
+        // What is answered at once holds its credit no longer than that: without this bound it
+        // would pile up.
+        if self.finished() >= self.capabilities().cq_entries {
+            let error = io::ErrorKind::WouldBlock.into();
             return Err(BeginError { error, op });
         }
         let buffer = op.buffer;

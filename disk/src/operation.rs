@@ -5,9 +5,9 @@ use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
-use crate::cancel::Scope;
+use crate::cancel::{Scope, Waiter};
 use crate::gate::Ticket;
 use crate::operations::Key;
 use crate::policy::{Lane, Place};
@@ -44,8 +44,10 @@ enum State {
 pub(crate) struct Operation {
     ring: Handle,
     state: State,
-    /// Where it was first polled.
+    /// Where it was last polled.
     scope: Option<Rc<Scope>>,
+    /// While it waits in a scope.
+    waiter: Option<Rc<Waiter>>,
 }
 
 impl Operation {
@@ -61,6 +63,7 @@ impl Operation {
                 ticket: None,
             }),
             scope: None,
+            waiter: None,
         }
     }
 
@@ -83,22 +86,60 @@ impl Operation {
             ring: ring.clone(),
             state: State::Submitted(key),
             scope: None,
+            waiter: None,
         }
     }
 
+    /// Belongs to the scope that it is polled in from now on.
     fn join_scope(&mut self) {
-        self.scope = self.ring.scope();
-        if let (State::Submitted(key), Some(scope)) = (&self.state, &self.scope) {
-            scope.add(*key);
-            if scope.refuses() {
-                self.ring.cancel_operation(*key);
+        let Some(scope) = self.ring.scope() else {
+            return;
+        };
+        let known = self.scope.as_ref();
+        if known.is_some_and(|known| Rc::ptr_eq(known, &scope)) {
+            return;
+        }
+        self.leave_scope(0);
+        match (&self.state, &self.waiter) {
+            (State::Submitted(key), _) => {
+                scope.add(*key);
+                if scope.is_cancelled() {
+                    self.ring.cancel_operation(*key);
+                }
+            }
+            (_, Some(waiter)) => scope.wait(waiter),
+            _ => {}
+        }
+        self.scope = Some(scope);
+    }
+
+    fn leave_scope(&mut self, result: i32) {
+        if let Some(scope) = self.scope.take() {
+            if let State::Submitted(key) = self.state {
+                scope.remove(key, matches!(-result, libc::ECANCELED | libc::EINTR));
+            }
+            if let Some(waiter) = &self.waiter {
+                scope.leave(waiter);
             }
         }
     }
 
-    fn leave_scope(&mut self, key: Key, result: i32) {
-        if let Some(scope) = self.scope.take() {
-            scope.remove(key, result == -libc::ECANCELED);
+    /// It waits in its scope, to be woken by whoever cancels that.
+    fn wait(&mut self, waker: &Waker) {
+        match (&self.scope, &self.waiter) {
+            (Some(_), Some(waiter)) => waiter.poll(waker),
+            (Some(scope), None) => {
+                let waiter = Waiter::new(waker);
+                scope.wait(&waiter);
+                self.waiter = Some(waiter);
+            }
+            (None, _) => {}
+        }
+    }
+
+    fn wait_no_more(&mut self) {
+        if let (Some(scope), Some(waiter)) = (&self.scope, self.waiter.take()) {
+            scope.leave(&waiter);
         }
     }
 }
@@ -107,21 +148,21 @@ impl Future for Operation {
     type Output = (io::Result<u32>, Request);
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        if self.scope.is_none() {
-            self.join_scope();
-        }
+        self.join_scope();
         if let State::Waiting(_) = self.state {
             let State::Waiting(admission) = std::mem::replace(&mut self.state, State::Finished)
             else {
                 unreachable!("checked just above");
             };
             if self.scope.as_ref().is_some_and(|scope| scope.refuses()) {
+                self.wait_no_more();
                 let request = self.ring.step_back(admission);
                 let error = io::Error::from_raw_os_error(libc::ECANCELED);
                 return Poll::Ready((Err(error), request));
             }
             match self.ring.admit(admission, cx.waker()) {
                 Admitted::Queued(key) => {
+                    self.wait_no_more();
                     self.state = State::Submitted(key);
                     if let Some(scope) = &self.scope {
                         scope.add(key);
@@ -129,9 +170,13 @@ impl Future for Operation {
                 }
                 Admitted::Waiting(admission) => {
                     self.state = State::Waiting(admission);
+                    self.wait(cx.waker());
                     return Poll::Pending;
                 }
-                Admitted::Refused(error, request) => return Poll::Ready((Err(error), request)),
+                Admitted::Refused(error, request) => {
+                    self.wait_no_more();
+                    return Poll::Ready((Err(error), request));
+                }
             }
         }
         let State::Submitted(key) = self.state else {
@@ -140,8 +185,8 @@ impl Future for Operation {
         self.ring
             .poll_operation(key, cx.waker())
             .map(|(request, result)| {
+                self.leave_scope(result);
                 self.state = State::Finished;
-                self.leave_scope(key, result);
                 (answer(result), request)
             })
     }
@@ -160,12 +205,10 @@ impl fmt::Debug for Operation {
 
 impl Drop for Operation {
     fn drop(&mut self) {
+        self.leave_scope(0);
         match std::mem::replace(&mut self.state, State::Finished) {
             State::Waiting(admission) => self.ring.withdraw(admission),
-            State::Submitted(key) => {
-                self.leave_scope(key, 0);
-                self.ring.abandon(key);
-            }
+            State::Submitted(key) => self.ring.abandon(key),
             State::Finished => {}
         }
     }

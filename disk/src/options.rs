@@ -60,7 +60,7 @@ impl Choice {
 pub struct Options {
     /// Which backend is wanted.
     pub choice: Choice,
-    /// Entries of the submission queue: what one enter can submit.
+    /// Entries of the submission queue: what one enter can submit. At most 32,768.
     pub sq_entries: u32,
     /// Entries of the completion queue, at least `sq_entries`: the bound on operations in flight.
     pub cq_entries: u32,

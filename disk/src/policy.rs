@@ -90,7 +90,10 @@ impl Mounts {
         if let Some(place) = self.known.borrow().get(&key) {
             return *place;
         }
-        let table = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+        let Ok(table) = fs::read_to_string("/proc/self/mountinfo") else {
+            // Out of descriptors, perhaps: careful with this file, and asked anew for the next.
+            return Place::Remote(Lane::Mount(mount));
+        };
         let place = match filesystem_of(&table, mount) {
             Some(filesystem) => judge_filesystem(filesystem, mount),
             None => Place::Remote(Lane::Mount(mount)),

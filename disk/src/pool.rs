@@ -81,7 +81,8 @@ impl Pool {
             count > 0 && size > 0,
             "a pool has buffers and they have bytes"
         );
-        let size = size.next_multiple_of(ALIGNMENT);
+        let size = size.checked_next_multiple_of(ALIGNMENT);
+        let size = size.expect("a pool fits the address space");
         let total = size
             .checked_mul(count)
             .expect("a pool fits the address space");

@@ -80,9 +80,8 @@ pub fn judge(kind: Kind, errno: i32) -> Verdict {
         // epoll_ctl(2) answers neither; io_uring's own machinery may.
         (Watch, libc::EINTR | libc::EAGAIN) => Verdict::Retry,
         (Enter, _) => Verdict::Bug,
-        // The descriptor is pinned and the memory is lent: neither can be bad. To a read
-        // or write, EBADF also says that the file was not opened for that.
-        (Status | Close, libc::EBADF) => Verdict::Bug,
+        // The memory is lent: it cannot be bad. The descriptor is pinned, but a user may have closed
+        // it by its number: EBADF is theirs to know.
         (
             Read | ReadNoWait | Write | Append | Open | Create | Status | Name | Look,
             libc::EFAULT,

@@ -121,6 +121,7 @@ impl Ring {
             put_off: Vec::new(),
             turn_came: false,
             stalled: false,
+            called_back: Vec::new(),
             finished: VecDeque::new(),
             changed: VecDeque::new(),
             counters: Counters::default(),
@@ -221,6 +222,9 @@ impl Ring {
                 }
             }
             if state.queue.is_empty() || kernel.room() == 0 {
+                if after == 0 && !state.called_back.is_empty() {
+                    state.call_back_again();
+                }
                 return Ok(true);
             }
         }
@@ -268,7 +272,8 @@ impl Ring {
 
     /// Wakes and drops what was gathered, now that nothing is borrowed.
     fn settle(&mut self) {
-        for (payload, result) in self.orphans.drain(..) {
+        // One by one: if the destructor of a user's buffer panics, the others keep their turn.
+        while let Some((payload, result)) = self.orphans.pop() {
             self.inner
                 .clean_up(payload.request, payload.lane, Some(result));
         }
@@ -317,7 +322,8 @@ impl Ring {
     /// Whether operations are in flight or descriptors wait to be closed.
     #[must_use]
     pub fn is_busy(&self) -> bool {
-        self.in_flight() > 0 || !self.inner.closing.borrow().is_empty()
+        let put_off = !self.inner.state.borrow().put_off.is_empty();
+        self.in_flight() > 0 || put_off || !self.inner.closing.borrow().is_empty()
     }
 
     /// Operations that the kernel may still work on.
@@ -352,14 +358,15 @@ impl Ring {
             for (_, gate) in &mut state.lanes {
                 gate.wake_all(&mut wake);
             }
-            state.put_off.clear();
+            self.inner.closing.borrow_mut().append(&mut state.put_off);
             state.kernel.take()
         };
         let given_up = self.in_flight();
         LEAKED.fetch_add(given_up as u64, Ordering::Relaxed);
         drop(kernel);
         self.settle();
-        self.inner.closing.take();
+        let closing = self.inner.closing.take();
+        self.inner.close_aside(closing);
         wake.into_iter().for_each(Waker::wake);
         given_up
     }
@@ -418,6 +425,11 @@ impl Ring {
 impl Drop for Ring {
     fn drop(&mut self) {
         self.shut_down();
+        // Nobody can take them any more, and what they hold of this ring would keep it for ever.
+        while let Some(finished) = self.take_finished() {
+            let (request, lane) = (finished.request, finished.lane);
+            self.inner.clean_up(request, lane, Some(finished.result));
+        }
     }
 }
 

@@ -11,6 +11,9 @@ use std::task::{Context, Poll};
 use crate::buffer::{BufResult, IoBuf, Slice};
 use crate::file::File;
 
+/// As many reads as a ring has credits, unless told otherwise: more would only wait.
+const WINDOW_MAX: usize = 1024;
+
 type Read = Pin<Box<dyn Future<Output = BufResult<usize, Slice<Vec<u8>>>>>>;
 
 /// A chunk on its way.
@@ -32,7 +35,8 @@ pub struct ReadAhead {
 
 impl File {
     /// Reads `range` from front to back in chunks of `chunk` bytes, with up to `window` of them
-    /// under way at a time: `chunk * window` bytes of memory. Both are at least 1. Nothing is read
+    /// under way at a time: `chunk * window` bytes of memory. Both are at least 1, and `window` is
+    /// at most 1,024; a chunk that there is no memory for is an error. Nothing is read
     /// before [`ReadAhead::next`] is first called, and only it asks for more.
     ///
     /// ```no_run
@@ -52,7 +56,7 @@ impl File {
             file: self.clone(),
             range,
             chunk: chunk.max(1),
-            window: window.max(1),
+            window: window.clamp(1, WINDOW_MAX),
             chunks: VecDeque::new(),
         }
     }
@@ -103,8 +107,13 @@ impl ReadAhead {
             self.range.start += length as u64;
             let file = self.file.clone();
             let read = async move {
-                let buffer = Vec::with_capacity(length).slice(0..length);
-                file.read_full_at(buffer, offset).await
+                let mut buffer = Vec::new();
+                let room = buffer.try_reserve_exact(length);
+                let buffer = buffer.slice(0..length);
+                match room {
+                    Ok(()) => file.read_full_at(buffer, offset).await,
+                    Err(_) => (Err(io::ErrorKind::OutOfMemory.into()), buffer),
+                }
             };
             self.chunks.push_back(Chunk::Reading(Box::pin(read)));
         }

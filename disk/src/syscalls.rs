@@ -7,6 +7,8 @@ mod write;
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::sync::Once;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::kernel::{Call, OpenHow};
 use crate::metadata::Metadata;
@@ -230,4 +232,22 @@ pub(crate) fn ring(eventfd: BorrowedFd<'_>) {
 pub(crate) fn filled(statx: &MaybeUninit<libc::statx>) -> libc::statx {
     // SAFETY: zeroed when it was made, then filled by the kernel; every bit pattern is valid.
     unsafe { statx.assume_init_read() }
+}
+
+/// How many forks lie between this process and the one that counted first.
+static FORKS: AtomicU32 = AtomicU32::new(0);
+
+extern "C" fn forked() {
+    FORKS.fetch_add(1, Ordering::Relaxed);
+}
+
+/// A number that changes in a child of fork(2): what it inherits has lost its threads.
+pub(crate) fn forks() -> u32 {
+    static COUNTING: Once = Once::new();
+    COUNTING.call_once(|| {
+        // It fails for want of memory only; then forks are not counted.
+        // SAFETY: the handler only adds to an atomic, which any child may do.
+        unsafe { libc::pthread_atfork(None, None, Some(forked)) };
+    });
+    FORKS.load(Ordering::Relaxed)
 }

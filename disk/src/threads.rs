@@ -18,6 +18,10 @@ use crate::options::Options;
 use crate::syscalls;
 use crate::workers::{Answers, Workers};
 
+/// As io_uring clamps them (`IORING_MAX_ENTRIES`): room for all of them is made at once.
+const SQ_ENTRIES_MAX: u32 = 32_768;
+const CQ_ENTRIES_MAX: u32 = 2 * SQ_ENTRIES_MAX;
+
 /// See the [module](self).
 pub(crate) struct Threads {
     answers: Arc<Answers>,
@@ -34,7 +38,7 @@ impl Threads {
     pub(crate) fn new(options: &Options, downgrades: Vec<String>) -> io::Result<Threads> {
         let openat2 = syscalls::openat2_works();
         let answers = Answers::new()?;
-        let sq_entries = options.sq_entries.max(1) as usize;
+        let sq_entries = options.sq_entries.clamp(1, SQ_ENTRIES_MAX) as usize;
         Ok(Threads {
             local: Workers::new(&answers, options.workers_max, openat2),
             remote: Workers::new(&answers, options.workers_max, openat2),
@@ -43,7 +47,7 @@ impl Threads {
                 backend: Backend::Threads,
                 flags: Vec::new(),
                 sq_entries,
-                cq_entries: options.cq_entries.max(1) as usize,
+                cq_entries: options.cq_entries.clamp(1, CQ_ENTRIES_MAX) as usize,
                 operations: Vec::new(),
                 table_entries: 0,
                 links: false,
@@ -132,6 +136,7 @@ impl Kernel for Threads {
     }
 
     fn enter(&mut self) -> io::Result<()> {
+        self.answers.check_process()?;
         while let Some(entry) = self.queued.pop_front() {
             if let Some(result) = self.attempt(&entry) {
                 self.answers.push(Completion {
@@ -174,7 +179,7 @@ impl Kernel for Threads {
         let queued = self.queued.iter().position(|e| e.user_data == user_data);
         if let Some(at) = queued {
             self.queued.remove(at);
-            self.answers.push(Completion::cancelled(user_data));
+            self.answers.push_and_ring(Completion::cancelled(user_data));
         } else if !self.local.cancel(user_data) {
             self.remote.cancel(user_data);
         }

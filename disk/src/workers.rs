@@ -36,6 +36,8 @@ pub(crate) struct Answers {
     /// System calls made by the threads that answer here.
     calls: AtomicU64,
     eventfd: OwnedFd,
+    /// [`syscalls::forks`] when it was made.
+    made_after: u32,
 }
 
 impl Answers {
@@ -46,7 +48,22 @@ impl Answers {
             armed: AtomicBool::new(false),
             calls: AtomicU64::new(0),
             eventfd: syscalls::eventfd()?,
+            made_after: syscalls::forks(),
         }))
+    }
+
+    /// Whether this is a child's copy, made by fork(2): no thread is left to answer, and one that
+    /// there was may have held a lock.
+    pub(crate) fn is_copy(&self) -> bool {
+        syscalls::forks() != self.made_after
+    }
+
+    pub(crate) fn check_process(&self) -> io::Result<()> {
+        if self.is_copy() {
+            let text = "a ring stays with its process: after fork(2) the child makes its own";
+            return Err(io::Error::other(text));
+        }
+        Ok(())
     }
 
     fn waiting(&self) -> MutexGuard<'_, Waiting> {
@@ -55,6 +72,9 @@ impl Answers {
 
     /// An answer given on the loop's own thread. False if nobody asks any more.
     pub(crate) fn push(&self, completion: Completion) -> bool {
+        if self.is_copy() {
+            return false;
+        }
         let mut waiting = self.waiting();
         if waiting.closed {
             return false;
@@ -64,9 +84,9 @@ impl Answers {
         true
     }
 
-    /// An answer of another thread. Push, then swap; the loop arms by a swap, then looks: one of
+    /// An answer of another thread, or one that is given while the loop may sleep. Push, then swap; the loop arms by a swap, then looks: one of
     /// the two sees the other.
-    fn push_and_ring(&self, completion: Completion) -> bool {
+    pub(crate) fn push_and_ring(&self, completion: Completion) -> bool {
         let taken = self.push(completion);
         if self.armed.swap(false, Ordering::SeqCst) {
             self.calls.fetch_add(1, Ordering::Relaxed);
@@ -81,7 +101,7 @@ impl Answers {
     }
 
     pub(crate) fn next(&self) -> Option<Completion> {
-        if self.is_empty() {
+        if self.is_empty() || self.is_copy() {
             return None;
         }
         let mut waiting = self.waiting();
@@ -92,7 +112,9 @@ impl Answers {
 
     /// From now on no answer is taken; those that wait are still handed out.
     pub(crate) fn close(&self) {
-        self.waiting().closed = true;
+        if !self.is_copy() {
+            self.waiting().closed = true;
+        }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -202,11 +224,13 @@ impl Workers {
     /// Hands `entry` to a waiting thread, or to a new one while there may be more.
     ///
     /// # Errors
-    /// `EAGAIN` if not even one thread can be had; the entry has not been taken.
+    /// `EAGAIN` if not even one thread can be had, and another in a child of fork(2); the entry has
+    /// not been taken.
     ///
     /// # Safety
     /// As [`Kernel::push`](crate::Kernel::push).
     pub(crate) unsafe fn dispatch(&self, entry: Entry) -> io::Result<()> {
+        self.shared.answers.check_process()?;
         let mut queue = self.shared.queue();
         if queue.idle as usize <= queue.jobs.len() && queue.threads < self.threads_max {
             let shared = Arc::clone(&self.shared);
@@ -236,7 +260,9 @@ impl Workers {
         };
         queue.jobs.remove(at);
         drop(queue);
-        self.shared.answers.push(Completion::cancelled(user_data))
+        // Who cancels may do so from an outer loop, with this one asleep.
+        let cancelled = Completion::cancelled(user_data);
+        self.shared.answers.push_and_ring(cancelled)
     }
 }
 
@@ -244,6 +270,9 @@ impl Drop for Workers {
     fn drop(&mut self) {
         // Threads inside a system call end when it returns: they hold references of their own,
         // and the memory they work on is leaked by the ring.
+        if self.shared.answers.is_copy() {
+            return;
+        }
         self.shared.answers.close();
         self.shared.queue().closed = true;
         self.shared.work.notify_all();

@@ -31,6 +31,8 @@ use timer::TokenTimers;
 pub(crate) const DROP_PATIENCE: Duration = Duration::from_secs(1);
 /// Rounds of submitting and reaping before descriptors are looked at.
 const ROUNDS_MAX: usize = 4;
+/// Completions, readiness, timers and origins.
+const KINDS: u8 = 4;
 
 /// One loop for descriptors by readiness and files by completion, that hands out events: for
 /// programs that keep their own state machines. [`Engine`](crate::Engine) is built on it.
@@ -88,6 +90,8 @@ pub struct Poll {
     due: Vec<Alarm>,
     token_timers: TokenTimers,
     origins: Origins,
+    /// The kind of event whose turn it is; see [`Poll::next_of`].
+    kind: u8,
 }
 
 impl Poll {
@@ -125,6 +129,7 @@ impl Poll {
             due: Vec::new(),
             token_timers: TokenTimers::default(),
             origins: Origins::default(),
+            kind: 0,
         })
     }
 
@@ -153,7 +158,9 @@ impl Poll {
     /// the completion queue has entries; poll, then try again.
     #[expect(clippy::result_large_err, reason = "the operation comes back whole")]
     pub fn submit(&mut self, token: Token, op: Op) -> Result<OpId, BeginError> {
-        self.disk.begin(token.0, op)
+        let begun = self.disk.begin(token.0, op);
+        self.doorbell.ring();
+        begun
     }
 
     /// Asks that an operation be given up. Its [`Event::Complete`] comes all the same, with
@@ -163,6 +170,7 @@ impl Poll {
     /// As [`ambidex_disk::Handle::cancellable`].
     pub fn cancel(&mut self, id: OpId) {
         self.disk.cancel(id);
+        self.doorbell.ring();
     }
 
     /// Waits until there is an event or `timeout` has passed (`None`: for ever), and fills `events`
@@ -191,7 +199,9 @@ impl Poll {
 
     /// [`Poll::poll`] for a program whose own loop sleeps. Call it when the descriptor ([`AsFd`]) is
     /// readable, when the time it returned is over, and once at the start: it returns for how long
-    /// there is nothing to do (`None`: until the descriptor is readable).
+    /// there is nothing to do (`None`: until the descriptor is readable). What is begun, set, added or
+    /// cancelled meanwhile makes the descriptor readable; what is begun past this loop, by the handle
+    /// of [`Poll::disk`], does not.
     ///
     /// # Errors
     /// Those of [`Poll::poll`].
@@ -217,31 +227,31 @@ impl Poll {
         Ok(self.pause(|| has_events))
     }
 
-    /// Moves what is there to `events`, a share of each kind before the rest of any.
+    /// Moves what is there to `events`, kind by kind. Where it had to stop for want of room it goes on
+    /// with the next poll, so that no kind starves another however small `events` is.
     fn collect(&mut self, events: &mut Events) {
-        while events.has_room() {
-            let before = events.len();
-            if let Some(complete) = self.ring.take_complete() {
-                events.push(Event::Complete(complete));
+        let mut in_vain = 0;
+        while events.has_room() && in_vain < KINDS {
+            match self.next_of(self.kind) {
+                Some(event) => {
+                    events.push(event);
+                    in_vain = 0;
+                }
+                None => in_vain += 1,
             }
-            if events.has_room()
-                && let Some((token, readiness)) = self.reactor.take_ready()
-            {
-                events.push(Event::Ready { token, readiness });
+            self.kind = (self.kind + 1) % KINDS;
+        }
+    }
+
+    fn next_of(&mut self, kind: u8) -> Option<Event> {
+        match kind {
+            0 => self.ring.take_complete().map(Event::Complete),
+            1 => {
+                let ready = self.reactor.take_ready();
+                ready.map(|(token, readiness)| Event::Ready { token, readiness })
             }
-            if events.has_room()
-                && let Some(event) = self.token_timers.next(&self.timers, &*self.clock)
-            {
-                events.push(event);
-            }
-            if events.has_room()
-                && let Some(event) = self.origins.next()
-            {
-                events.push(event);
-            }
-            if events.len() == before {
-                return;
-            }
+            2 => self.token_timers.next(&self.timers, &*self.clock),
+            _ => self.origins.next(),
         }
     }
 
@@ -271,6 +281,7 @@ impl Poll {
         period: Option<Duration>,
     ) -> TimerId {
         let at = after(self.clock.now(), first);
+        self.doorbell.ring();
         self.token_timers.set(&self.timers, token, at, period)
     }
 
@@ -296,6 +307,7 @@ impl Poll {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn add(&mut self, token: Token, origin: impl Into<Origin>) -> OriginId {
+        self.doorbell.ring();
         self.origins.add(token, origin.into())
     }
 
@@ -353,6 +365,12 @@ impl Poll {
 impl Drop for Poll {
     fn drop(&mut self) {
         self.end(DROP_PATIENCE);
+        self.timers.borrow_mut().close(&mut self.due);
+        for alarm in self.due.drain(..) {
+            if let Alarm::Task(waker) = alarm {
+                waker.wake();
+            }
+        }
     }
 }
 

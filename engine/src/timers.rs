@@ -34,6 +34,7 @@ use crate::poll::Alarm;
 pub struct Timers<T> {
     waiting: BTreeMap<(Instant, u64), T>,
     next: u64,
+    closed: bool,
 }
 
 impl<T> Default for Timers<T> {
@@ -41,6 +42,7 @@ impl<T> Default for Timers<T> {
         Timers {
             waiting: BTreeMap::new(),
             next: 0,
+            closed: false,
         }
     }
 }
@@ -76,6 +78,18 @@ impl<T> Timers<T> {
         self.waiting.first_key_value().map(|((at, _), _)| *at)
     }
 
+    /// Nobody will look at the deadlines any more: moves what is due at any of them to `fired`.
+    pub fn close(&mut self, fired: &mut Vec<T>) {
+        self.closed = true;
+        fired.extend(std::mem::take(&mut self.waiting).into_values());
+    }
+
+    /// Whether they have been closed.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.closed
+    }
+
     /// Moves what is due at all deadlines up to `now` to `fired`.
     pub fn fire(&mut self, now: Instant, fired: &mut Vec<T>) {
         while let Some(entry) = self.waiting.first_entry() {
@@ -87,7 +101,8 @@ impl<T> Timers<T> {
     }
 }
 
-/// Waits for a moment; made by [`Handle::sleep`](crate::Handle::sleep).
+/// Waits for a moment; made by [`Handle::sleep`](crate::Handle::sleep). If its engine ends before, it
+/// ends with it: nobody would wake it.
 ///
 /// # Cancel safety
 /// Safe: dropping it takes the deadline back.
@@ -108,6 +123,9 @@ impl Future for Sleep {
         }
         let deadline = self.deadline;
         let mut timers = self.timers.borrow_mut();
+        if timers.is_closed() {
+            return Poll::Ready(());
+        }
         match self.id.and_then(|id| timers.get_mut(deadline, id)) {
             Some(Alarm::Task(known)) => known.clone_from(cx.waker()),
             _ => {

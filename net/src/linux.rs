@@ -8,6 +8,8 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::path::Path;
 use std::process::ExitStatus;
 use std::ptr;
+use std::sync::Once;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, SockAddr, SockAddrStorage, SockRef, Socket, Type};
@@ -26,10 +28,42 @@ use crate::udp::{BATCH_MAX, Incoming, Outgoing};
 /// let epoll = Linux::default().epoll_create()?;
 /// # Ok::<(), std::io::Error>(())
 /// ```
-#[derive(Debug, Default)]
+///
+/// It belongs to the process that made it: a child of fork(2) shares the epoll sets, so each change
+/// that it made would be the parent's, and each event that it took the parent's loss. Both are
+/// refused to it.
+#[derive(Debug)]
 pub struct Linux {
     /// Set once epoll_pwait2 is found missing (before Linux 5.11) or filtered by seccomp.
     pwait2_missing: Cell<bool>,
+    /// [`FORKS`] when it was made.
+    made_after: u32,
+}
+
+impl Default for Linux {
+    fn default() -> Linux {
+        Linux {
+            pwait2_missing: Cell::default(),
+            made_after: forks(),
+        }
+    }
+}
+
+/// How many forks lie between this process and the one that counted first.
+static FORKS: AtomicU32 = AtomicU32::new(0);
+
+extern "C" fn forked() {
+    FORKS.fetch_add(1, Ordering::Relaxed);
+}
+
+fn forks() -> u32 {
+    static COUNTING: Once = Once::new();
+    COUNTING.call_once(|| {
+        // It fails for want of memory only; then forks are not counted.
+        // SAFETY: the handler only adds to an atomic, which any child may do.
+        unsafe { libc::pthread_atfork(None, None, Some(forked)) };
+    });
+    FORKS.load(Ordering::Relaxed)
 }
 
 /// `struct __kernel_timespec`: 64 bits wide on every architecture.
@@ -78,6 +112,15 @@ fn received(length: usize, flags: libc::c_int) -> Received {
 }
 
 impl Linux {
+    /// An error in a child of the process that made this.
+    fn check_process(&self) -> io::Result<()> {
+        if FORKS.load(Ordering::Relaxed) == self.made_after {
+            return Ok(());
+        }
+        let text = "a loop stays with its process: after fork(2) the child makes its own";
+        Err(io::Error::other(text))
+    }
+
     fn pwait2(
         &self,
         epoll: BorrowedFd<'_>,
@@ -144,6 +187,7 @@ impl Kernel for Linux {
         flags: u32,
         token: Token,
     ) -> io::Result<()> {
+        self.check_process()?;
         let operation = control.operation();
         let mut event = libc::epoll_event {
             events: flags,
@@ -162,6 +206,7 @@ impl Kernel for Linux {
         events: &mut [libc::epoll_event],
         timeout: Option<Duration>,
     ) -> io::Result<usize> {
+        self.check_process()?;
         if !self.pwait2_missing.get() {
             match self.pwait2(epoll, events, timeout) {
                 // Never an answer of epoll_pwait2 itself: the call is unknown or filtered.

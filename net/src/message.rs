@@ -37,6 +37,7 @@ impl<P: Messages> Socket<P> {
     ///
     /// # Errors
     /// Those of [`Socket::send`].
+    #[must_use = "it may have failed, or moved less than asked"]
     pub fn try_send(&self, message: &[u8]) -> Option<io::Result<usize>> {
         let send = |kernel: &dyn Kernel, fd: BorrowedFd<'_>| kernel.send(fd, message);
         self.source.attempt(Direction::Write, send)
@@ -60,6 +61,7 @@ impl<P: Messages> Socket<P> {
     ///
     /// # Errors
     /// Those of [`Socket::recv`].
+    #[must_use = "it may have failed, or moved less than asked"]
     pub fn try_recv(&self, buffer: &mut [u8]) -> Option<io::Result<Received>> {
         let received = self.try_receive(buffer, Want::default())?;
         Some(received.map(|message| message.received))
@@ -99,6 +101,7 @@ impl<P: Addressed> Socket<P> {
     ///
     /// # Errors
     /// Those of [`Socket::send_to`].
+    #[must_use = "it may have failed, or moved less than asked"]
     pub fn try_send_to(&self, message: &[u8], address: &P::Address) -> Option<io::Result<usize>> {
         let send = |to: &SockAddr| {
             self.source.attempt(Direction::Write, |kernel, fd| {
@@ -128,6 +131,7 @@ impl<P: Addressed> Socket<P> {
     ///
     /// # Errors
     /// Those of [`Socket::recv_from`].
+    #[must_use = "it may have failed, or moved less than asked"]
     pub fn try_recv_from(&self, buffer: &mut [u8]) -> Option<io::Result<(Received, P::Address)>> {
         let message = self.try_receive(buffer, FROM)?;
         Some(message.and_then(with_sender::<P>))

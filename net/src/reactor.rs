@@ -28,9 +28,22 @@ pub(crate) struct Inner {
     pub(crate) registrations: RefCell<Registrations>,
     pub(crate) changes: RefCell<Changes<Rc<OwnedFd>>>,
     pub(crate) operations: Cell<u64>,
-    stale: Cell<u64>,
+    pub(crate) stale: Cell<u64>,
+    /// The reactor is gone: no event will come any more.
+    pub(crate) closed: Cell<bool>,
     pub(crate) changed: Cell<u64>,
     pub(crate) flushes: Cell<u64>,
+}
+
+impl Inner {
+    /// An error if no event can come any more.
+    pub(crate) fn check_open(&self) -> io::Result<()> {
+        if self.closed.get() {
+            let text = "the reactor has been shut down: nothing can be waited for any more";
+            return Err(io::Error::other(text));
+        }
+        Ok(())
+    }
 }
 
 /// What a reactor has done so far. Each number only grows.
@@ -98,6 +111,10 @@ pub struct Reactor {
 }
 
 /// What each socket holds of its reactor. Cheap to clone.
+///
+/// A socket hears of events only while its own reactor is turned, whoever polls it: awaited inside
+/// another loop, it waits until its own goes round. Once its reactor has been dropped, whatever
+/// would wait is an error at once, and what need not wait goes on.
 #[derive(Clone)]
 pub struct Handle {
     pub(crate) inner: Rc<Inner>,
@@ -127,6 +144,7 @@ impl Reactor {
             stale: Cell::new(0),
             changed: Cell::new(0),
             flushes: Cell::new(0),
+            closed: Cell::new(false),
         };
         Ok(Reactor {
             inner: Rc::new(inner),
@@ -228,6 +246,17 @@ impl Reactor {
             }
         }
         turn
+    }
+}
+
+impl Drop for Reactor {
+    /// Wakes whoever waits: it would be for ever. See [`Handle`].
+    fn drop(&mut self) {
+        self.inner.closed.set(true);
+        self.inner.table.borrow_mut().wake_all(&mut self.wake);
+        for waker in self.wake.drain(..) {
+            waker.wake();
+        }
     }
 }
 

@@ -362,6 +362,13 @@ impl Table {
         }
     }
 
+    /// Moves all who wait to `wake`: no more events will come.
+    pub(crate) fn wake_all(&mut self, wake: &mut Vec<Waker>) {
+        for side in self.slots.iter_mut().flat_map(|slot| &mut slot.sides) {
+            wake.append(&mut side.waiters);
+        }
+    }
+
     /// How many sources there are.
     #[must_use]
     pub fn len(&self) -> usize {

@@ -14,39 +14,62 @@ struct Slot {
     generation: u32,
     /// `None`: nobody's.
     owner: Option<(RawFd, Token)>,
+    /// Reported and not taken: it is on the list.
+    report: Option<Readiness>,
 }
 
 /// What is registered, and what has been reported of it.
 ///
-/// Bounds: one slot a descriptor; the reports of one wait.
+/// Bounds: one slot a descriptor; each slot is on the list once, and once more at most for each
+/// descriptor that had it before and is gone.
 #[derive(Default)]
 pub(crate) struct Registrations {
     slots: Vec<Slot>,
     free: Vec<u32>,
     by_fd: HashMap<RawFd, u32>,
-    reported: VecDeque<(Key, Readiness)>,
+    reported: VecDeque<Key>,
 }
 
 impl Registrations {
     /// Remembers an event. False if what it is of has been deregistered.
+    ///
+    /// What has not been taken since the last is one report with it: who takes one at a time of
+    /// many that are always ready (level-triggered) would have them pile up.
     pub(crate) fn report(&mut self, key: Key, readiness: Readiness) -> bool {
-        let live = self.token(key).is_some();
-        if live {
-            self.reported.push_back((key, readiness));
+        let Some(slot) = self.slot(key) else {
+            return false;
+        };
+        match &mut slot.report {
+            Some(known) => *known |= readiness,
+            empty => {
+                *empty = Some(readiness);
+                self.list(key);
+            }
         }
-        live
+        true
     }
 
-    fn token(&self, key: Key) -> Option<Token> {
-        let slot = self.slots.get(key.index as usize)?;
-        let (_, token) = slot.owner.filter(|_| slot.generation == key.generation)?;
-        Some(token)
+    fn list(&mut self, key: Key) {
+        if self.reported.len() >= 2 * self.slots.len() {
+            let slots = &self.slots;
+            let current = |key: &Key| slots[key.index as usize].generation == key.generation;
+            self.reported.retain(current);
+        }
+        self.reported.push_back(key);
+    }
+
+    fn slot(&mut self, key: Key) -> Option<&mut Slot> {
+        let slot = self.slots.get_mut(key.index as usize)?;
+        (slot.generation == key.generation && slot.owner.is_some()).then_some(slot)
     }
 
     fn next(&mut self) -> Option<(Token, Readiness)> {
         loop {
-            let (key, readiness) = self.reported.pop_front()?;
-            if let Some(token) = self.token(key) {
+            let key = self.reported.pop_front()?;
+            if let Some(slot) = self.slot(key)
+                && let Some(readiness) = slot.report.take()
+                && let Some((_, token)) = slot.owner
+            {
                 return Some((token, readiness));
             }
         }
@@ -57,6 +80,7 @@ impl Registrations {
             self.slots.push(Slot {
                 generation: 0,
                 owner: None,
+                report: None,
             });
             (self.slots.len() - 1) as u32
         });
@@ -79,9 +103,14 @@ impl Registrations {
     fn release(&mut self, index: u32) {
         let slot = &mut self.slots[index as usize];
         slot.owner = None;
-        slot.generation = (slot.generation + 1) & GENERATION_MASK;
+        slot.report = None;
+        slot.generation = next_generation(slot.generation);
         self.free.push(index);
     }
+}
+
+fn next_generation(generation: u32) -> u32 {
+    (generation + 1) & GENERATION_MASK
 }
 
 /// Registers descriptors of the caller's with the caller's tokens, as mio's registry does. Made by
@@ -145,7 +174,7 @@ impl Registry {
     }
 
     /// Changes token, interest and mode of a registered descriptor, and re-arms a
-    /// [`Mode::Oneshot`] one. What is ready is reported anew.
+    /// [`Mode::Oneshot`] one. What is ready is reported anew, and what was seen before is not.
     ///
     /// # Errors
     /// `ENOENT` if `fd` is not registered here, `EINVAL` if it was or would become
@@ -164,12 +193,18 @@ impl Registry {
             return Err(io::Error::from_raw_os_error(libc::ENOENT));
         };
         let slot = &mut registrations.slots[index as usize];
+        // What was seen before is of an interest that nobody has any more, and is reported anew if
+        // somebody has.
         let key = Key {
             index,
-            generation: slot.generation,
+            generation: next_generation(slot.generation),
         };
         inner.poller.modify(fd, registration(key), interest, mode)?;
-        slot.owner = Some((fd.as_raw_fd(), token));
+        *slot = Slot {
+            generation: key.generation,
+            owner: Some((fd.as_raw_fd(), token)),
+            report: None,
+        };
         Ok(())
     }
 
@@ -202,7 +237,8 @@ impl Registry {
 }
 
 impl Reactor {
-    /// The next report of what is registered in a [`Registry`], in the kernel's order.
+    /// The next report of what is registered in a [`Registry`], in the kernel's order. All that the
+    /// kernel has told of a descriptor since its last report is one.
     #[must_use]
     pub fn take_ready(&mut self) -> Option<(Token, Readiness)> {
         self.handle().inner.registrations.borrow_mut().next()

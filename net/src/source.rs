@@ -119,6 +119,7 @@ impl Source {
 
     /// Joins the epoll set now, for the caller wants the error now.
     fn register(&self) -> io::Result<()> {
+        self.handle.inner.check_open()?;
         let inner = &self.handle.inner;
         let interest = if self.mode == Mode::Level {
             inner.table.borrow_mut().disarm(self.key);
@@ -148,8 +149,9 @@ impl Source {
 
     /// Somebody waits for `interest`: has the kernel report it, from the next flush on. What is
     /// ready by then is reported.
-    fn listen(&self, interest: Interest) {
+    fn listen(&self, interest: Interest) -> io::Result<()> {
         let inner = &self.handle.inner;
+        inner.check_open()?;
         let mut changes = inner.changes.borrow_mut();
         let interest = if self.mode == Mode::Level {
             inner.table.borrow_mut().arm(self.key, interest)
@@ -160,6 +162,7 @@ impl Source {
         if let (Some(interest), Some(fd)) = (interest, &self.fd) {
             changes.list(self.key, Rc::clone(fd), self.flags(interest));
         }
+        Ok(())
     }
 
     /// Why the kernel does not report `interest`, if it was asked and refused. Told once.
@@ -228,7 +231,7 @@ impl Source {
             known
         };
         if known.is_pending() {
-            self.listen(interest);
+            self.listen(interest)?;
         }
         known.map(Ok)
     }
@@ -280,7 +283,7 @@ impl Source {
             if interest == Interest::NONE {
                 return Poll::Ready(Err(io::Error::from_raw_os_error(libc::EINVAL)));
             }
-            self.listen(interest);
+            self.listen(interest)?;
         }
         known.map(Ok)
     }

@@ -28,6 +28,10 @@ impl<P: Streams> Socket<P> {
     /// Those of [`Socket::read`].
     pub fn poll_read(&self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
         let asked = buffer.len();
+        // The kernel would wait for bytes that nobody has room for.
+        if asked == 0 {
+            return Poll::Ready(Ok(0));
+        }
         let read = self
             .source
             .poll_io(cx, Direction::Read, |kernel, fd| kernel.receive(fd, buffer));
@@ -38,8 +42,12 @@ impl<P: Streams> Socket<P> {
     ///
     /// # Errors
     /// Those of [`Socket::read`].
+    #[must_use = "it may have failed, or moved less than asked"]
     pub fn try_read(&self, buffer: &mut [u8]) -> Option<io::Result<usize>> {
         let asked = buffer.len();
+        if asked == 0 {
+            return Some(Ok(0));
+        }
         let read = self
             .source
             .attempt(Direction::Read, |kernel, fd| kernel.receive(fd, buffer))?;
@@ -65,6 +73,9 @@ impl<P: Streams> Socket<P> {
     /// ```
     pub async fn read_vectored(&self, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
         let asked = total(buffers);
+        if asked == 0 {
+            return Ok(0);
+        }
         let read = self.source.io(Direction::Read, |kernel, fd| {
             let message = kernel.receive_message(fd, buffers, Want::default())?;
             Ok(message.received.length)
@@ -82,6 +93,9 @@ impl<P: Streams> Socket<P> {
     /// # Cancel safety
     /// Safe: it takes nothing.
     pub async fn peek(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        if buffer.is_empty() {
+            return Ok(0);
+        }
         let want = Want {
             peek: true,
             ..Want::default()
@@ -123,6 +137,7 @@ impl<P: Streams> Socket<P> {
     ///
     /// # Errors
     /// Those of [`Socket::write`].
+    #[must_use = "it may have failed, or moved less than asked"]
     pub fn try_write_vectored(&self, buffers: &[IoSlice<'_>]) -> Option<io::Result<usize>> {
         let sent = self.source.attempt(Direction::Write, |kernel, fd| {
             kernel.send_vectored(fd, buffers)

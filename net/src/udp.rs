@@ -119,6 +119,7 @@ impl Socket<Udp> {
     ///
     /// # Errors
     /// Those of [`Socket::send_many`].
+    #[must_use = "it may have failed, or moved less than asked"]
     pub fn try_send_many(&self, messages: &[Outgoing<'_>]) -> Option<io::Result<usize>> {
         self.source.attempt(Direction::Write, |kernel, fd| {
             kernel.send_batch(fd, messages)
@@ -160,6 +161,7 @@ impl Socket<Udp> {
     ///
     /// # Errors
     /// Those of [`Socket::recv_many`].
+    #[must_use = "it may have failed, or moved less than asked"]
     pub fn try_recv_many(&self, messages: &mut [Incoming<'_>]) -> Option<io::Result<usize>> {
         self.source.attempt(Direction::Read, |kernel, fd| {
             kernel.receive_batch(fd, messages)

@@ -1,33 +1,23 @@
-//! Limits and time-outs.
+//! How a site is served.
 
-use std::time::Duration;
+use crate::files::Files;
+use crate::limits::Limits;
+use crate::policy::Policy;
 
-/// Limits and time-outs of a server.
+/// How a site is served.
 ///
 /// ```
-/// use ambidex_server::Config;
+/// use ambidex_server::{Config, Limits};
 /// use std::time::Duration;
-/// let patient = Config { idle_timeout: Duration::from_secs(300), ..Config::default() };
+/// let limits = Limits { idle_timeout: Duration::from_secs(300), ..Limits::default() };
+/// let patient = Config { limits, ..Config::default() };
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Config {
-    /// From the first byte of a request to the end of its header fields; then 408.
-    pub header_timeout: Duration,
-    /// How long a connection may rest between requests; then it is closed silently.
-    pub idle_timeout: Duration,
-    /// How long a client may take no byte of its answer; then it is cut off.
-    pub write_timeout: Duration,
-    /// After a stop: how long answers in flight may take.
-    pub grace_period: Duration,
-}
-
-impl Default for Config {
-    fn default() -> Config {
-        Config {
-            header_timeout: Duration::from_secs(10),
-            idle_timeout: Duration::from_secs(60),
-            write_timeout: Duration::from_secs(30),
-            grace_period: Duration::from_secs(10),
-        }
-    }
+    /// Limits and time-outs.
+    pub limits: Limits,
+    /// Which files, and under which names.
+    pub files: Files,
+    /// What is said about them.
+    pub policy: Policy,
 }

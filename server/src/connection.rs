@@ -91,11 +91,11 @@ impl Worker {
         let patience = if input.is_empty() {
             // An idle connection holds no memory.
             *input = Vec::new();
-            self.config.idle_timeout
+            self.limits.idle_timeout
         } else {
             let start = *since.get_or_insert_with(|| self.io.now());
             let spent = self.io.now().saturating_duration_since(start);
-            self.config.header_timeout.saturating_sub(spent)
+            self.limits.header_timeout.saturating_sub(spent)
         };
         let read = async {
             loop {
@@ -135,7 +135,7 @@ impl Worker {
     /// Takes `count` bytes off the input, reading what of them has not arrived.
     async fn discard(&self, stream: &TcpStream, input: &mut Vec<u8>, count: u64) -> io::Result<()> {
         let mut left = count;
-        let deadline = self.config.header_timeout;
+        let deadline = self.limits.header_timeout;
         let drain = async {
             loop {
                 let here = input.len().min(usize::try_from(left).unwrap_or(usize::MAX));
@@ -185,7 +185,7 @@ impl Worker {
         let mut rest = bytes;
         while !rest.is_empty() {
             let write = stream.write(rest);
-            let sent = self.io.timeout(self.config.write_timeout, write).await??;
+            let sent = self.io.timeout(self.limits.write_timeout, write).await??;
             rest = &rest[sent..];
         }
         Ok(())
@@ -198,7 +198,7 @@ impl Worker {
     pub(crate) async fn writable(&self, stream: &TcpStream) -> io::Result<()> {
         let writable = stream.writable();
         self.io
-            .timeout(self.config.write_timeout, writable)
+            .timeout(self.limits.write_timeout, writable)
             .await??;
         Ok(())
     }

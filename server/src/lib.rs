@@ -20,7 +20,13 @@
 mod body;
 mod config;
 mod connection;
+mod deliver;
+mod files;
+mod hosts;
 pub mod http;
+mod limits;
+mod locate;
+mod policy;
 pub mod probe;
 mod respond;
 mod serve;
@@ -29,6 +35,9 @@ mod stop;
 pub mod workers;
 
 pub use config::Config;
+pub use files::Files;
+pub use limits::Limits;
+pub use policy::Policy;
 pub use serve::serve;
 pub use site::Site;
 pub use stop::Stop;

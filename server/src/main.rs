@@ -10,7 +10,7 @@ use std::time::Duration;
 use ambidex::disk::Choice;
 use ambidex_server::probe::Report;
 use ambidex_server::workers::{self, Error, Options};
-use ambidex_server::{Config, Stop};
+use ambidex_server::{Config, Limits, Stop};
 use clap::{Parser, Subcommand};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -90,11 +90,15 @@ fn main() -> ExitCode {
             write_timeout,
             grace_period,
         } => {
-            let config = Config {
+            let limits = Limits {
                 header_timeout,
                 idle_timeout,
                 write_timeout,
                 grace_period,
+            };
+            let config = Config {
+                limits,
+                ..Config::default()
             };
             serve(dir, listen, workers, config)
         }

@@ -1,30 +1,24 @@
 //! From a request to its answer.
 
 use std::io;
-use std::path::Path;
+use std::rc::Rc;
 
-use ambidex::disk::policy::Place;
-use ambidex::disk::{File, Metadata};
 use ambidex::net::TcpStream;
 
-use crate::http::conditional::{Validators, Verdict, judge};
+use crate::hosts::Host;
 use crate::http::head::{Head, Status};
-use crate::http::range::{Selection, select};
 use crate::http::request::{Method, Refusal, Request};
-use crate::http::target::{self, Target};
+use crate::http::target;
+use crate::locate::Found;
 use crate::serve::Worker;
 
-/// What serves for a directory.
-const INDEX: &[u8] = b"index.html";
-
-/// A file to serve, or where to look for it.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "one lives on the stack, for a moment"
-)]
-enum Found {
-    File(File, Metadata, Vec<u8>),
-    Redirect(String),
+/// A request that is being answered.
+pub(crate) struct Exchange<'a> {
+    pub(crate) stream: &'a TcpStream,
+    pub(crate) request: &'a Request<'a>,
+    pub(crate) host: Rc<Host>,
+    /// Whether the connection goes on after the answer.
+    pub(crate) keep_alive: bool,
 }
 
 impl Worker {
@@ -38,38 +32,29 @@ impl Worker {
         request: &Request<'_>,
         keep_alive: bool,
     ) -> io::Result<bool> {
+        let mut exchange = Exchange {
+            stream,
+            request,
+            host: self.hosts.select(request),
+            keep_alive,
+        };
         if request.method == Method::Other {
             let head = self.head(Status(405)).field("Allow", "GET, HEAD");
-            self.send_text(stream, request, head, Status(405), keep_alive)
-                .await?;
+            self.send_text_with(&exchange, head, Status(405)).await?;
             return Ok(keep_alive);
         }
         let Ok(target) = target::parse(request.target) else {
-            let head = self.head(Status(400));
-            self.send_text(stream, request, head, Status(400), false)
-                .await?;
+            exchange.keep_alive = false;
+            self.send_text(&exchange, Status(400)).await?;
             return Ok(false);
         };
-        match self.locate(&target).await {
-            Ok(Found::File(file, metadata, path)) => {
-                self.send_found(stream, request, &file, &metadata, &path, keep_alive)
-                    .await?;
-            }
+        match self.locate(&exchange.host, request, &target).await {
+            Ok(Found::File(found)) => self.deliver(&exchange, &found).await?,
             Ok(Found::Redirect(location)) => {
                 let head = self.head(Status(301)).field("Location", location);
-                self.send_text(stream, request, head, Status(301), keep_alive)
-                    .await?;
+                self.send_text_with(&exchange, head, Status(301)).await?;
             }
-            Err(status) => {
-                let head = self.head(status);
-                let head = if status.0 == 503 {
-                    head.field("Retry-After", 1)
-                } else {
-                    head
-                };
-                self.send_text(stream, request, head, status, keep_alive)
-                    .await?;
-            }
+            Err(status) => self.send_text(&exchange, status).await?,
         }
         Ok(keep_alive)
     }
@@ -97,98 +82,39 @@ impl Worker {
         self.send(stream, &bytes).await
     }
 
-    fn head(&self, status: Status) -> Head {
+    pub(crate) fn head(&self, status: Status) -> Head {
         Head::new(status, &self.date())
     }
 
-    async fn locate(&self, target: &Target<'_>) -> Result<Found, Status> {
-        let mut path = target.path.clone();
-        if target.directory {
-            if !path.is_empty() {
-                path.push(b'/');
-            }
-            path.extend_from_slice(INDEX);
-        }
-        let file = self
-            .site
-            .find(&path)
-            .await
-            .map_err(|error| status_of(&error))?;
-        let metadata = match file.place() {
-            Place::Remote(_) => file.metadata().await.map_err(|error| status_of(&error))?,
-            Place::Local | Place::Memory => *file.metadata_at_open(),
-        };
-        if metadata.is_file() {
-            return Ok(Found::File(file, metadata, path));
-        }
-        if metadata.is_dir() && !target.directory {
-            return Ok(Found::Redirect(target::slash_redirect(target)));
-        }
-        Err(Status(404))
-    }
-
-    async fn send_found(
+    /// Answers with a status and a word about it.
+    ///
+    /// # Errors
+    /// Those of the socket.
+    pub(crate) async fn send_text(
         &self,
-        stream: &TcpStream,
-        request: &Request<'_>,
-        file: &File,
-        metadata: &Metadata,
-        path: &[u8],
-        keep_alive: bool,
+        exchange: &Exchange<'_>,
+        status: Status,
     ) -> io::Result<()> {
-        let size = metadata.len();
-        let validators = Validators::new(metadata, self.io.wall());
-        let selection = match (judge(request, &validators), request.range) {
-            (Verdict::Failed, _) => {
-                let head = self.head(Status(412));
-                return self
-                    .send_text(stream, request, head, Status(412), keep_alive)
-                    .await;
-            }
-            (Verdict::NotModified, _) => {
-                let head = with_validators(self.head(Status(304)), &validators);
-                return self.send(stream, &head.finish(keep_alive)).await;
-            }
-            // RFC 9110, 14.2: a range is defined for GET only.
-            (Verdict::Proceed, Some(range)) if request.method == Method::Get => select(range, size),
-            (Verdict::Proceed | Verdict::IgnoreRange, _) => Selection::Whole,
-        };
-        let (head, range) = match selection {
-            Selection::Unsatisfiable => {
-                let head = self.head(Status(416));
-                let head = head.field("Content-Range", format_args!("bytes */{size}"));
-                return self
-                    .send_text(stream, request, head, Status(416), keep_alive)
-                    .await;
-            }
-            Selection::Whole => (self.head(Status(200)), 0..size),
-            Selection::Part(part) => {
-                let (first, last) = (part.start, part.end - 1);
-                let value = format_args!("bytes {first}-{last}/{size}");
-                (self.head(Status(206)).field("Content-Range", value), part)
-            }
-        };
-        let head = with_validators(head, &validators)
-            .field("Content-Type", content_type(path))
-            .field("Accept-Ranges", "bytes")
-            .field("Content-Length", range.end - range.start)
-            .finish(keep_alive);
-        if request.method == Method::Head || range.is_empty() {
-            return self.send(stream, &head).await;
+        let mut head = self.head(status);
+        if status.0 == 503 {
+            head = head.field("Retry-After", 1);
         }
-        self.send_file(stream, &head, file, range).await
+        self.send_text_with(exchange, head, status).await
     }
 
-    async fn send_text(
+    /// As [`Worker::send_text`], with a head that has been begun.
+    ///
+    /// # Errors
+    /// Those of the socket.
+    pub(crate) async fn send_text_with(
         &self,
-        stream: &TcpStream,
-        request: &Request<'_>,
+        exchange: &Exchange<'_>,
         head: Head,
         status: Status,
-        keep_alive: bool,
     ) -> io::Result<()> {
-        let bytes = text(head, status, request.method != Method::Head, keep_alive);
-        self.send(stream, &bytes).await
+        let with_body = exchange.request.method != Method::Head;
+        let bytes = text(head, status, with_body, exchange.keep_alive);
+        self.send(exchange.stream, &bytes).await
     }
 }
 
@@ -203,40 +129,4 @@ fn text(head: Head, status: Status, with_body: bool, keep_alive: bool) -> Vec<u8
         bytes.extend_from_slice(body.as_bytes());
     }
     bytes
-}
-
-fn with_validators(head: Head, validators: &Validators) -> Head {
-    let head = head.field("ETag", &validators.etag);
-    match validators.modified {
-        Some(seconds) => head.date("Last-Modified", seconds),
-        None => head,
-    }
-}
-
-fn content_type(path: &[u8]) -> String {
-    let name = String::from_utf8_lossy(path);
-    let kind = mime_guess::from_path(Path::new(&*name)).first_or_octet_stream();
-    if kind.type_() == mime_guess::mime::TEXT {
-        return format!("{kind}; charset=utf-8");
-    }
-    kind.to_string()
-}
-
-/// What an errno of looking for a file means to the client.
-fn status_of(error: &io::Error) -> Status {
-    match error.raw_os_error().unwrap_or(0) {
-        // EXDEV: it leads outside; ENXIO, ENODEV: a socket or a device. To the client there is no
-        // such thing.
-        libc::ENOENT
-        | libc::ENOTDIR
-        | libc::ELOOP
-        | libc::EXDEV
-        | libc::ENAMETOOLONG
-        | libc::ENXIO
-        | libc::ENODEV => Status(404),
-        libc::EACCES | libc::EPERM => Status(403),
-        libc::EAGAIN | libc::EBUSY | libc::EMFILE | libc::ENFILE | libc::ENOMEM => Status(503),
-        _ if error.kind() == io::ErrorKind::NotFound => Status(404),
-        _ => Status(500),
-    }
 }

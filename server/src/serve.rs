@@ -15,6 +15,8 @@ use slab::Slab;
 use crate::body::Buffers;
 use crate::config::Config;
 use crate::connection::READ_BYTES;
+use crate::hosts::{Host, Hosts};
+use crate::limits::Limits;
 use crate::site::Site;
 use crate::stop::Stop;
 
@@ -30,8 +32,8 @@ struct Connection {
 /// What all connections of one engine share.
 pub(crate) struct Worker {
     pub(crate) io: Handle,
-    pub(crate) site: Site,
-    pub(crate) config: Config,
+    pub(crate) hosts: Hosts,
+    pub(crate) limits: Limits,
     pub(crate) stop: Stop,
     pub(crate) buffers: Buffers,
     /// What has just arrived on some connection.
@@ -44,7 +46,7 @@ pub(crate) struct Worker {
 }
 
 /// Answers HTTP/1.1 on `listener` from `site`, until `stop` is set: then it stops accepting, closes
-/// idle connections, lets answers in flight finish within [`Config::grace_period`], and returns.
+/// idle connections, lets answers in flight finish within [`Limits::grace_period`], and returns.
 ///
 /// # Errors
 /// Those that end the listener; accept(2).
@@ -58,10 +60,20 @@ pub async fn serve(
     config: Config,
     stop: &Stop,
 ) -> io::Result<()> {
+    let Config {
+        limits,
+        files,
+        policy,
+    } = config;
+    let host = Host {
+        site,
+        files,
+        policy,
+    };
     let worker = Rc::new(Worker {
         io: io.clone(),
-        site,
-        config,
+        hosts: Hosts::new(host),
+        limits,
         stop: stop.clone(),
         buffers: Buffers::new(),
         scratch: RefCell::new(vec![0; READ_BYTES].into_boxed_slice()),
@@ -79,7 +91,7 @@ pub async fn serve(
     drop(listener);
     worker.end_idle();
     let _ = io
-        .timeout(worker.config.grace_period, worker.drained())
+        .timeout(worker.limits.grace_period, worker.drained())
         .await;
     result
 }

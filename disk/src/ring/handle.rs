@@ -4,9 +4,11 @@
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::io;
+use std::mem::ManuallyDrop;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::rc::Rc;
 use std::task::{Poll, Waker};
+use std::thread;
 
 use super::state::{Closing, Sink, State};
 use super::{Counters, Wakers};
@@ -72,13 +74,29 @@ impl Inner {
         }
     }
 
-    /// Closes `fd` with the next submission, for closing may block on remote filesystems; at once
-    /// if there will be none.
+    /// Closes `fd` with the next submission, for closing may block on remote filesystems; aside if
+    /// there will be none.
     fn close_later(&self, fd: OwnedFd, lane: Option<Lane>) {
         // During a borrow the kernel is alive: the ring is being turned.
         let alive = self.state.try_borrow().map_or(true, |s| s.kernel.is_some());
+        let closing = Closing::new(fd, lane);
         if alive {
-            self.closing.borrow_mut().push(Closing::new(fd, lane));
+            self.closing.borrow_mut().push(closing);
+        } else {
+            self.close_aside(vec![closing]);
+        }
+    }
+
+    /// Closes descriptors when there is no ring any more: local ones here, and those whose mount may
+    /// hang on a thread that nobody waits for. Without a thread they stay open.
+    pub(super) fn close_aside(&self, closing: Vec<Closing>) {
+        let may_hang = |closing: &Closing| closing.may_hang(&self.mounts);
+        let remote: Vec<Closing> = closing.into_iter().filter(may_hang).collect();
+        if !remote.is_empty() {
+            let remote = ManuallyDrop::new(remote);
+            let close = move || drop(ManuallyDrop::into_inner(remote));
+            let name = "ambidex-close".to_owned();
+            let _ = thread::Builder::new().name(name).spawn(close);
         }
     }
 }
@@ -215,6 +233,11 @@ impl Handle {
     pub(crate) fn poll_operation(&self, key: Key, waker: &Waker) -> Poll<(Request, i32)> {
         let polled = self.inner.state.borrow_mut().operations.poll(key, waker);
         polled.map(|(payload, result)| (payload.request, result))
+    }
+
+    /// How many operations have ended that nobody has taken by their token.
+    pub(crate) fn finished(&self) -> usize {
+        self.inner.state.borrow().finished.len()
     }
 
     /// Begins an operation that waits for nothing.

@@ -4,7 +4,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::mem::ManuallyDrop;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
 use std::task::{Poll, Waker};
 
@@ -14,9 +14,10 @@ use crate::kernel::{Completion, Entry, Kernel, Link};
 use crate::op::BufferType;
 use crate::operation::{Admission, Admitted};
 use crate::operations::{Key, Operations, Outcome};
-use crate::policy::{Lane, Place};
+use crate::policy::{Lane, Mounts, Place};
 use crate::request::Request;
 use crate::retry::{self, Verdict};
+use crate::syscalls;
 
 /// What a slot holds.
 pub(super) struct Payload {
@@ -106,6 +107,19 @@ pub(super) struct Closing {
 }
 
 impl Closing {
+    /// Whether closing it may wait without end. Where an open led that nobody took is not known
+    /// before it is looked at.
+    pub(super) fn may_hang(&self, mounts: &Mounts) -> bool {
+        match self.lane {
+            None => false,
+            Some(Lane::Mount(_)) => true,
+            Some(Lane::Crossing(_)) => match syscalls::status_cached(self.fd.as_fd()) {
+                Ok(metadata) => mounts.judge(&metadata).punt(),
+                Err(_) => true,
+            },
+        }
+    }
+
     pub(super) fn new(fd: OwnedFd, lane: Option<Lane>) -> Closing {
         Closing {
             fd,
@@ -131,6 +145,9 @@ pub(super) struct State {
     pub(super) turn_came: bool,
     /// The last enter left entries behind.
     pub(super) stalled: bool,
+    /// Called back while the kernel had them and had not looked at them: it is asked again once it
+    /// has, for it does not know them before (io_uring).
+    pub(super) called_back: Vec<Key>,
     /// Ended, and to be taken by token.
     pub(super) finished: VecDeque<Finished>,
     /// Changes of an epoll set that have been answered.
@@ -370,6 +387,20 @@ impl State {
         } else if let Some(payload) = self.operations.in_kernel(key) {
             payload.cancelled = true;
             if let Some(kernel) = &mut self.kernel {
+                if kernel.queued() > 0 {
+                    self.called_back.push(key);
+                }
+                kernel.cancel(key.user_data());
+            }
+        }
+    }
+
+    /// The kernel has taken all that was queued: those among them that were called back meanwhile.
+    pub(super) fn call_back_again(&mut self) {
+        for key in std::mem::take(&mut self.called_back) {
+            if self.operations.in_kernel(key).is_some()
+                && let Some(kernel) = &mut self.kernel
+            {
                 kernel.cancel(key.user_data());
             }
         }

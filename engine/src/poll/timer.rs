@@ -38,11 +38,12 @@ struct State {
     pending: Option<u64>,
 }
 
-/// Bound: one entry for each timer that is set; each waits at most once to be told of.
+/// Bound: one entry for each timer that is set; each waits at most once to be told of, and so do
+/// those that were cancelled meanwhile, until they are met.
 #[derive(Debug, Default)]
 pub(super) struct TokenTimers {
     states: Slab<State>,
-    expired: VecDeque<usize>,
+    expired: VecDeque<TimerId>,
     next: u64,
 }
 
@@ -80,7 +81,6 @@ impl TokenTimers {
         if let Some(pending) = state.pending {
             deadlines.borrow_mut().remove(state.deadline, pending);
         }
-        self.expired.retain(|key| *key != id.key);
         true
     }
 
@@ -88,12 +88,19 @@ impl TokenTimers {
     pub(super) fn expire(&mut self, key: usize) {
         if let Some(state) = self.states.get_mut(key) {
             state.pending = None;
-            self.expired.push_back(key);
+            let serial = state.serial;
+            self.expired.push_back(TimerId { key, serial });
         }
     }
 
     pub(super) fn next(&mut self, deadlines: &Deadlines, clock: &dyn Clock) -> Option<Event> {
-        let key = self.expired.pop_front()?;
+        let key = loop {
+            let TimerId { key, serial } = self.expired.pop_front()?;
+            let known = self.states.get(key);
+            if known.is_some_and(|state| state.serial == serial) {
+                break key;
+            }
+        };
         let state = &mut self.states[key];
         let token = state.token;
         let Some(period) = state.period else {

@@ -45,6 +45,33 @@ pub struct Request<'a> {
     pub range: Option<&'a str>,
     /// `If-Range`.
     pub if_range: Option<&'a str>,
+    /// All of the head, for the fields that few answers depend on.
+    pub head: &'a [u8],
+}
+
+impl<'a> Request<'a> {
+    /// The value of a field, by its name in lower case: of the first, if there are several. `None` if
+    /// it is absent or no UTF-8.
+    ///
+    /// ```
+    /// use ambidex_server::http::request::{Parsed, parse};
+    /// let Parsed::Complete(request, _) = parse(b"GET / HTTP/1.1\r\nHost: a\r\nAccept: x\r\n\r\n") else {
+    ///     panic!("a complete request");
+    /// };
+    /// assert_eq!((request.field("accept"), request.field("origin")), (Some("x"), None));
+    /// ```
+    #[must_use]
+    pub fn field(&self, name: &str) -> Option<&'a str> {
+        let lines = self.head.split(|byte| *byte == b'\n').skip(1);
+        let mut named = lines.filter_map(|line| {
+            let (before, value) = line.split_at_checked(name.len())?;
+            let value = value.strip_prefix(b":")?;
+            before
+                .eq_ignore_ascii_case(name.as_bytes())
+                .then_some(value)
+        });
+        std::str::from_utf8(named.next()?.trim_ascii()).ok()
+    }
 }
 
 /// A head that is refused. The connection is closed after the answer.
@@ -142,6 +169,7 @@ fn check<'a>(parser: &httparse::Request<'_, 'a>, head: &'a [u8]) -> Result<Reque
         if_unmodified_since: None,
         range: None,
         if_range: None,
+        head,
     };
     let mut fields = Fields::default();
     for field in parser.headers.iter() {

@@ -8,6 +8,7 @@
 //! a pipe, so that leaks can be counted in /proc.
 #![allow(unsafe_code)]
 
+mod cancel;
 mod control;
 mod counted;
 mod perform;
@@ -52,6 +53,8 @@ pub struct Faults {
     pub again: u32,
     /// The answer is `EIO`.
     pub io_error: u32,
+    /// A cancel comes too late.
+    pub late_cancel: u32,
 }
 
 impl Faults {
@@ -67,6 +70,7 @@ impl Faults {
             short_write: some(),
             again: some(),
             io_error: some() / 4,
+            late_cancel: some(),
         }
     }
 }
@@ -93,6 +97,8 @@ pub struct Seen {
     pub in_flight_max: usize,
     /// Calls of disarm: waits that have ended.
     pub waits: u64,
+    /// Cancels of what it had, and those among them that were in time.
+    pub cancels: [u64; 2],
 }
 
 /// What a file holds.
@@ -233,6 +239,11 @@ impl World {
         let at = self.rng.usize(..self.working.len());
         let entry = self.working.swap_remove(at);
         let result = self.answer(&entry);
+        self.post(&entry, result);
+        true
+    }
+
+    fn post(&mut self, entry: &Entry, result: i32) {
         let completion = Completion {
             user_data: entry.user_data,
             result,
@@ -242,7 +253,6 @@ impl World {
         } else {
             self.posted.push_back(completion);
         }
-        true
     }
 
     fn answer(&mut self, entry: &Entry) -> i32 {
@@ -377,6 +387,10 @@ impl Kernel for FakeDisk {
 
     fn doorbell(&self) -> BorrowedFd<'_> {
         self.eventfd.as_fd()
+    }
+
+    fn cancel(&mut self, user_data: u64) {
+        self.world.borrow_mut().cancel(user_data);
     }
 
     fn arm(&mut self) -> bool {

@@ -39,9 +39,16 @@ pub struct FakeNet {
     creations: RefCell<VecDeque<i32>>,
     /// Errnos of the next reads of events and looks at children; 0 passes one on.
     looks: RefCell<VecDeque<i32>>,
+    /// How long the waits since it was last asked were to take.
+    pauses: RefCell<Vec<Option<Duration>>>,
 }
 
 impl FakeNet {
+    /// How long each wait since the last call was asked to take at most.
+    pub fn take_pauses(&self) -> Vec<Option<Duration>> {
+        self.pauses.take()
+    }
+
     /// The errnos of the next waits; 0 passes one on.
     pub fn script_waits(&self, errnos: impl IntoIterator<Item = i32>) {
         self.waits.borrow_mut().extend(errnos);
@@ -136,6 +143,7 @@ impl Kernel for FakeNet {
         events: &mut [libc::epoll_event],
         timeout: Option<Duration>,
     ) -> io::Result<usize> {
+        self.pauses.borrow_mut().push(timeout);
         next(&self.waits)?;
         let injected: Vec<_> = self.events.borrow_mut().drain(..).collect();
         for (place, (flags, token)) in events.iter_mut().zip(&injected) {

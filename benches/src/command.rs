@@ -1,0 +1,3 @@
+//! Commands that are not about servers.
+
+pub(crate) mod disk;

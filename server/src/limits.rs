@@ -1,0 +1,33 @@
+//! Limits and time-outs.
+
+use std::time::Duration;
+
+/// Limits and time-outs of a server.
+///
+/// ```
+/// use ambidex_server::Limits;
+/// use std::time::Duration;
+/// let patient = Limits { idle_timeout: Duration::from_secs(300), ..Limits::default() };
+/// ```
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// From the first byte of a request to the end of its header fields; then 408.
+    pub header_timeout: Duration,
+    /// How long a connection may rest between requests; then it is closed silently.
+    pub idle_timeout: Duration,
+    /// How long a client may take no byte of its answer; then it is cut off.
+    pub write_timeout: Duration,
+    /// After a stop: how long answers in flight may take.
+    pub grace_period: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits {
+            header_timeout: Duration::from_secs(10),
+            idle_timeout: Duration::from_secs(60),
+            write_timeout: Duration::from_secs(30),
+            grace_period: Duration::from_secs(10),
+        }
+    }
+}
