@@ -213,7 +213,7 @@ fn work_that_other_threads_have_sent_is_done_before_the_end() {
 fn work_that_is_sent_while_it_drains_is_done_too() {
     for mut engine in engines("sent late") {
         let done = Arc::new(AtomicUsize::new(0));
-        let sender = run_on(&mut engine, async |io| {
+        run_on(&mut engine, async |io| {
             let (remote, own, counted) = (io.remote(), io.clone(), Arc::clone(&done));
             let task = async move {
                 own.draining().await;
@@ -224,9 +224,8 @@ fn work_that_is_sent_while_it_drains_is_done_too() {
                 };
                 remote.spawn(work).expect("there is room");
             };
-            io.spawn(task)
+            io.spawn(task).detach();
         });
-        sender.detach();
         assert_eq!(drain(engine, HANG), ended(2, 0, 0));
         assert_eq!(done.load(Ordering::SeqCst), 1);
     }
