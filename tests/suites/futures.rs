@@ -241,15 +241,13 @@ fn an_interval_that_loses_every_select_loses_no_tick() {
 #[test]
 fn one_task_that_waits_for_many_is_enough_for_all() {
     const PAIRS: usize = 200;
-    fn echoes(io: &Handle) -> impl Future<Output = io::Result<usize>> {
-        async move {
-            let (client, server) = pair(io).await;
-            let mut buffer = [0; 4];
-            client.write_all(b"ping").await?;
-            let length = server.read(&mut buffer).await?;
-            server.write_all(&buffer[..length]).await?;
-            client.read(&mut buffer).await
-        }
+    async fn echoes(io: &Handle) -> io::Result<usize> {
+        let (client, server) = pair(io).await;
+        let mut buffer = [0; 4];
+        client.write_all(b"ping").await?;
+        let length = server.read(&mut buffer).await?;
+        server.write_all(&buffer[..length]).await?;
+        client.read(&mut buffer).await
     }
     let mut engine = Engine::new().expect("an engine");
     run_on(&mut engine, async |io| {
