@@ -2,6 +2,8 @@
 //! fault rigs.
 
 pub mod bench;
+#[cfg(doctest)]
+pub mod book;
 pub mod client;
 pub mod loops;
 pub mod rig;
