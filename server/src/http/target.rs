@@ -160,7 +160,8 @@ fn is_name(name: &str) -> bool {
                 escaped = 2;
                 at + 2 < bytes.len()
             }
-            _ => byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=".contains(byte),
+            // Not the comma, though RFC 3986 has it: it is what joins two Host fields.
+            _ => byte.is_ascii_alphanumeric() || b"-._~!$&'()*+;=".contains(byte),
         };
         if !good {
             return false;

@@ -4,7 +4,7 @@ use ambidex_tests::client::Client;
 use ambidex_tests::server::{each_backend, eventually};
 use ambidex_tests::tree::content;
 
-use crate::fragments::unread_by;
+use crate::fragments::FarEnd;
 use crate::tree;
 
 /// More than the socket buffers of both sides hold.
@@ -24,9 +24,10 @@ fn requests_are_not_read_while_an_answer_is_being_sent() {
         let count = 3000;
         client.send(small.repeat(count).as_bytes());
         // One read at most may have been under way.
+        let far = FarEnd::of(server, &client);
         let kept_out = small.len() * count - 64 * 1024;
         eventually("requests wait in the kernel", || {
-            unread_by(server, &client).is_some_and(|bytes| bytes >= kept_out)
+            far.unread() >= kept_out as u64
         });
         let mut body = vec![0; LARGE];
         std::io::Read::read_exact(&mut client, &mut body).expect("the whole body");
