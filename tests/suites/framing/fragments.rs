@@ -6,10 +6,9 @@ use std::net::Shutdown;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::thread;
-use std::time::Instant;
 
 use ambidex_tests::client::Client;
-use ambidex_tests::server::{HANG_GUARD, Server, backends};
+use ambidex_tests::server::{Server, backends, eventually};
 use ambidex_tests::sim::rng;
 use ambidex_tests::tree::Tree;
 use fastrand::Rng;
@@ -30,14 +29,12 @@ pub(crate) struct FarEnd {
 impl FarEnd {
     /// That of `client`, as soon as the server has accepted it.
     pub(crate) fn of(server: &Server, client: &Client) -> FarEnd {
-        let start = Instant::now();
-        loop {
-            if let Some(found) = FarEnd::find(server, client) {
-                return found;
-            }
-            assert!(start.elapsed() < HANG_GUARD, "the server does not accept");
-            thread::yield_now();
-        }
+        let mut found = None;
+        soon("the server accepts", || {
+            found = FarEnd::find(server, client);
+            found.is_some()
+        });
+        found.expect("it was found")
     }
 
     fn find(server: &Server, client: &Client) -> Option<FarEnd> {
@@ -70,17 +67,26 @@ impl FarEnd {
     /// Waits until the server has read all that was sent, or closed: the next bytes are then a packet
     /// of their own.
     fn until_read(&self) {
-        let start = Instant::now();
         let open = |name: &Path| fs::read_link(name).is_ok_and(|link| link == self.link);
-        while self.unread() > 0 && open(&self.name) {
-            assert!(start.elapsed() < HANG_GUARD, "the server does not read");
-            thread::yield_now();
-        }
+        soon("the server reads", || {
+            self.unread() == 0 || !open(&self.name)
+        });
     }
 }
 
+/// As [`eventually`], without its pauses at first: thousands of these add up.
+fn soon(what: &str, mut condition: impl FnMut() -> bool) {
+    for _ in 0..1000 {
+        if condition() {
+            return;
+        }
+        thread::yield_now();
+    }
+    eventually(what, condition);
+}
+
 /// Everything the server says to these pieces and then the end; without the dates, which pass.
-fn answers<'a>(server: &Server, pieces: &[&'a [u8]]) -> String {
+fn answers(server: &Server, pieces: &[&[u8]]) -> String {
     let mut client = Client::connect(server.addr());
     let (last, first) = pieces.split_last().expect("a piece");
     if !first.is_empty() {
