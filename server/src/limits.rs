@@ -19,6 +19,12 @@ pub struct Limits {
     pub write_timeout: Duration,
     /// After a stop: how long answers in flight may take.
     pub grace_period: Duration,
+    /// Most bytes of a request's line and header fields together; then 431.
+    pub header_bytes_max: usize,
+    /// Most header fields of a request, up to 1,024; then 431.
+    pub fields_max: usize,
+    /// Most bytes of a request's target; then 414.
+    pub target_bytes_max: usize,
 }
 
 impl Default for Limits {
@@ -28,6 +34,9 @@ impl Default for Limits {
             idle_timeout: Duration::from_secs(60),
             write_timeout: Duration::from_secs(30),
             grace_period: Duration::from_secs(10),
+            header_bytes_max: 16 * 1024,
+            fields_max: 100,
+            target_bytes_max: 8 * 1024,
         }
     }
 }

@@ -95,6 +95,7 @@ fn main() -> ExitCode {
                 idle_timeout,
                 write_timeout,
                 grace_period,
+                ..Limits::default()
             };
             let config = Config {
                 limits,

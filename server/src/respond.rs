@@ -7,10 +7,13 @@ use ambidex::net::TcpStream;
 
 use crate::hosts::Host;
 use crate::http::head::{Head, Status};
-use crate::http::request::{Method, Refusal, Request};
+use crate::http::request::{Expectation, Method, Refusal, Request};
 use crate::http::target;
 use crate::locate::Found;
 use crate::serve::Worker;
+
+/// What can be done with a file.
+const ALLOW: &str = "GET, HEAD, OPTIONS";
 
 /// A request that is being answered.
 pub(crate) struct Exchange<'a> {
@@ -38,9 +41,24 @@ impl Worker {
             host: self.hosts.select(request),
             keep_alive,
         };
-        if request.method == Method::Other {
-            let head = self.head(Status(405)).field("Allow", "GET, HEAD");
-            self.send_text_with(&exchange, head, Status(405)).await?;
+        match request.method {
+            Method::Get | Method::Head => {}
+            Method::Options if request.expectation != Expectation::Other => {
+                return self.options(exchange).await;
+            }
+            Method::Options => {}
+            Method::Other => {
+                let head = self.head(Status(405)).text("Allow", ALLOW);
+                self.send_text_with(&exchange, head, Status(405)).await?;
+                return Ok(keep_alive);
+            }
+            Method::Unknown => {
+                self.send_text(&exchange, Status(501)).await?;
+                return Ok(keep_alive);
+            }
+        }
+        if request.expectation == Expectation::Other {
+            self.send_text(&exchange, Status(417)).await?;
             return Ok(keep_alive);
         }
         let Ok(target) = target::parse(request.target) else {
@@ -59,6 +77,20 @@ impl Worker {
         Ok(keep_alive)
     }
 
+    /// Says what can be done with a file, or with the server (`*`).
+    async fn options(&self, mut exchange: Exchange<'_>) -> io::Result<bool> {
+        let target = exchange.request.target;
+        if target != "*" && target::parse(target).is_err() {
+            exchange.keep_alive = false;
+            self.send_text(&exchange, Status(400)).await?;
+            return Ok(false);
+        }
+        let head = self.head(Status(204)).text("Allow", ALLOW);
+        let bytes = head.finish(exchange.keep_alive);
+        self.send(exchange.stream, &bytes).await?;
+        Ok(exchange.keep_alive)
+    }
+
     /// Answers what is not a request; the connection ends.
     ///
     /// # Errors
@@ -68,6 +100,7 @@ impl Worker {
             Refusal::BadRequest => 400,
             Refusal::TargetTooLong => 414,
             Refusal::FieldsTooLarge => 431,
+            Refusal::Coding => 501,
             Refusal::Version => 505,
         });
         self.send_status(stream, status).await
@@ -97,7 +130,7 @@ impl Worker {
     ) -> io::Result<()> {
         let mut head = self.head(status);
         if status.0 == 503 {
-            head = head.field("Retry-After", 1);
+            head = head.text("Retry-After", "1");
         }
         self.send_text_with(exchange, head, status).await
     }
@@ -122,8 +155,9 @@ impl Worker {
 fn text(head: Head, status: Status, with_body: bool, keep_alive: bool) -> Vec<u8> {
     let body = format!("{} {}\n", status.0, status.reason());
     let mut bytes = head
-        .field("Content-Type", "text/plain; charset=utf-8")
-        .field("Content-Length", body.len())
+        .text("Content-Type", "text/plain; charset=utf-8")
+        .text("X-Content-Type-Options", "nosniff")
+        .number("Content-Length", body.len() as u64)
         .finish(keep_alive);
     if with_body {
         bytes.extend_from_slice(body.as_bytes());
