@@ -64,8 +64,8 @@ impl Worker {
     /// The fields that go with 200, 206 and 304 alike.
     fn describe(&self, exchange: &Exchange<'_>, head: Head, found: &Representation) -> Head {
         let mut head = head;
-        if found.varies {
-            head = head.field("Vary", "Accept-Encoding");
+        if let Some(fields) = found.vary {
+            head = head.field("Vary", fields);
         }
         if let Some(encoding) = found.encoding {
             head = head.field("Content-Encoding", encoding);

@@ -3,6 +3,7 @@
 
 pub mod bench;
 pub mod client;
+pub mod hosted;
 pub mod loops;
 pub mod rig;
 pub mod server;

@@ -21,6 +21,7 @@ impl Status {
             403 => "Forbidden",
             404 => "Not Found",
             405 => "Method Not Allowed",
+            406 => "Not Acceptable",
             408 => "Request Timeout",
             412 => "Precondition Failed",
             414 => "URI Too Long",
