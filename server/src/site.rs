@@ -31,7 +31,7 @@ pub struct Site {
     openat2: bool,
     /// The page for when the disk does not answer.
     pub(crate) kept: Rc<RefCell<Option<Rc<Kept>>>>,
-    /// Whoever makes a listing holds one of these.
+    /// Whoever reads a directory, or sends a long listing, holds one of these.
     pub(crate) lists: Pool,
 }
 

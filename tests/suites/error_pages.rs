@@ -1,8 +1,15 @@
 //! Pages of the site's owner: for what is not found, for what fails, and for applications that find
 //! their own way in the browser.
 
+use std::fs;
+use std::io::Read;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
 use ambidex_server::Files;
-use ambidex_tests::hosted::each_backend;
+use ambidex_tests::hosted::{Hosted, each_backend};
+use ambidex_tests::rig::skipped;
+use ambidex_tests::server::backends;
 use ambidex_tests::tree::{Tree, content};
 
 const HTML: &str = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8";
@@ -126,20 +133,62 @@ fn nothing_of_the_request_appears_in_an_error() {
     });
 }
 
+/// Holds a lease on `file`: opening it without waiting fails with `EWOULDBLOCK`, whoever asks
+/// (`F_SETLEASE`, fcntl(2)). `None` where that cannot be had.
+fn lease(file: &Path) -> Option<Child> {
+    const HOLDER: &str = "import fcntl, os, signal, sys
+signal.signal(signal.SIGIO, signal.SIG_IGN)
+fd = os.open(sys.argv[1], os.O_RDWR)
+fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_WRLCK)
+print('held', flush=True)
+sys.stdin.read()";
+    let mut command = Command::new("python3");
+    command.arg("-c").arg(HOLDER).arg(file);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut holder = command.spawn().ok()?;
+    let mut line = [0; 5];
+    let held = holder.stdout.as_mut()?.read_exact(&mut line);
+    if held.is_err() {
+        let _ = holder.wait();
+        return None;
+    }
+    Some(holder)
+}
+
 #[test]
 fn the_page_for_failures_needs_no_disk() {
     let tree = Tree::new();
-    tree.file("50x.html", "we are sorry");
-    // A name that cannot be opened for a reason of ours: the kernel answers EIO to /proc/self/mem's
-    // kind, but nothing portable fails on demand, so this asks for what the server may not have.
+    tree.file("50x.html", "we are sorry")
+        .file("busy", "x")
+        .file("a", "alpha");
     let files = Files {
-        page_50x: Some("50x.html".to_owned()),
+        page_50x: Some("/50x.html".to_owned()),
         ..Files::default()
     };
-    each_backend(tree.path(), &files, |server| {
-        // A failure is no 404.
-        assert_eq!(server.get("/missing").body, b"404 Not Found\n");
-    });
+    for backend in backends() {
+        tree.file("50x.html", "we are sorry");
+        let server = Hosted::start(tree.path(), backend, files.clone());
+        fs::remove_file(tree.path().join("50x.html")).expect("it is there");
+        let Some(mut holder) = lease(&tree.path().join("busy")) else {
+            return skipped("the_page_for_failures", "no lease can be held with python3");
+        };
+        let mut client = server.client();
+        for method in ["GET", "HEAD", "GET"] {
+            let response = client.request(method, "/busy", &[("Range", "bytes=0-1")]);
+            assert_eq!(response.status, 503);
+            assert_eq!(response.content_length(), 12);
+            assert!(response.header("retry-after").is_some());
+            let kind = response.header("content-type");
+            assert_eq!(kind, Some("text/html; charset=utf-8"));
+            let body = if method == "GET" { "we are sorry" } else { "" };
+            assert_eq!(response.body, body.as_bytes());
+        }
+        assert_eq!(client.get("/a").body, b"alpha", "the connection goes on");
+        assert_eq!(client.get("/missing").body, b"404 Not Found\n");
+        drop(holder.stdin.take());
+        holder.wait().expect("our own child");
+        server.assert_sound();
+    }
 }
 
 #[test]

@@ -383,7 +383,7 @@ fn a_head_of_a_listing_has_no_body_and_the_connection_goes_on() {
 }
 
 #[test]
-fn a_hundred_thousand_entries_come_in_chunks_and_memory_is_given_back() {
+fn a_hundred_thousand_entries_come_in_chunks_and_hold_nobody_up() {
     const COUNT: usize = 100_000;
     let tree = Tree::new();
     tree.file("page", "page").dir("many");
@@ -443,6 +443,27 @@ fn a_long_listing_for_http_1_0_ends_with_the_connection() {
         client.send(b"GET /few/ HTTP/1.0\r\nConnection: keep-alive\r\n\r\n");
         assert_eq!(list(&client.read_response(false)).len(), 1);
         assert_eq!(client.get("/few/a").body, b"a");
+    });
+}
+
+#[test]
+fn short_listings_do_not_wait_for_clients_that_read_no_long_one() {
+    let tree = Tree::new();
+    let long = "n".repeat(200);
+    for name in 0..20_000 {
+        tree.file(format!("many/{long}{name}"), "");
+    }
+    tree.file("few/a", "a");
+    each_backend(tree.path(), &listing(Listing::Html), |server| {
+        // Their socket buffers take some of it, never 10 MB.
+        let mut stuck: Vec<Client> = (0..4).map(|_| server.client()).collect();
+        for client in &mut stuck {
+            client.send(b"GET /many/ HTTP/1.1\r\nHost: t\r\n\r\n");
+            client.read_head().expect("it has begun");
+        }
+        for _ in 0..20 {
+            assert!(text(&server.get("/few/")).contains("\"./a\""));
+        }
     });
 }
 

@@ -2,7 +2,7 @@
 //!
 //! The names are read first, all of them up to a bound, since they must be sorted; the rest of what
 //! a listing says is asked for while it is sent, piece by piece. So the memory of a listing is that
-//! of its names, and only [`AT_ONCE_MAX`] of them are made at a time. Neither reading nor sorting
+//! of its names, and only [`AT_ONCE_MAX`] long ones are made at a time. Neither reading nor sorting
 //! takes the loop's time.
 
 mod html;
@@ -27,12 +27,13 @@ use crate::serve::Worker;
 use order::Order;
 use output::Output;
 
-/// Listings that one worker makes of a site at a time; the others wait in order.
+/// Long listings that one worker makes of a site at a time; the others wait in order.
 pub(crate) const AT_ONCE_MAX: usize = 8;
 /// Entries looked at before others have a turn: some 5 us each.
 const LOOKS_PER_TURN: usize = 32;
-/// Sorting fewer takes less of the loop's time than handing them to a thread.
-const SORTED_HERE_MAX: usize = 1_000;
+/// Sorting fewer takes less of the loop's time than handing them to a thread, and keeping them less
+/// memory than the buffers of a connection.
+const SHORT_MAX: usize = 1_000;
 
 /// An entry of a listing.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -93,7 +94,7 @@ impl Worker {
             self.send(exchange.stream, &bytes).await?;
             return Ok(exchange.keep_alive);
         }
-        let _turn = host.site.lists.take().await;
+        let turn = host.site.lists.take().await;
         let (items, cut) = match self.sorted_items(host, &listed, order).await {
             Ok(items) => items,
             Err(error) => {
@@ -111,6 +112,8 @@ impl Worker {
             Form::Json => output.bytes.push(b'['),
         }
         let total = items.len();
+        // A short list is no burden, however slowly its client reads.
+        let _turn = (total > SHORT_MAX).then_some(turn);
         self.write_items(host, &listed, form, items, &mut output)
             .await?;
         match form {
@@ -152,7 +155,7 @@ impl Worker {
             }
             items = known;
         }
-        if items.len() <= SORTED_HERE_MAX {
+        if items.len() <= SHORT_MAX {
             order.sort(&mut items);
             return Ok((items, cut));
         }
