@@ -398,19 +398,20 @@ fn a_hundred_thousand_entries_come_in_chunks_and_hold_nobody_up() {
     }
     each_backend(tree.path(), &listing(Listing::Both), |server| {
         let mut client = server.client();
-        let response = request(&mut client, "/many/?format=json", "");
+        client.send(b"GET /many/?format=json HTTP/1.1\r\nHost: t\r\n\r\n");
+        assert_eq!(server.get("/page").body, b"page", "while it is being made");
+        let response = read_framed(&mut client);
         assert_eq!(response.header("transfer-encoding"), Some("chunked"));
         assert_eq!(response.header("listing-truncated"), None);
-        let names = names(&response);
+        // As text: to parse it would take longer than all the rest.
+        let listed = text(&response);
+        let names: Vec<&str> = listed
+            .lines()
+            .filter_map(|line| line.strip_prefix("{\"name\":\"")?.split('"').next())
+            .collect();
         assert_eq!(names.len(), COUNT);
         assert!(names.is_sorted());
         assert_eq!(client.get("/page").body, b"page", "the connection goes on");
-        // Another client is answered while a listing is under way and not read.
-        let mut stuck = server.client();
-        stuck.send(b"GET /many/ HTTP/1.1\r\nHost: t\r\n\r\n");
-        assert_eq!(server.get("/page").body, b"page");
-        stuck.read_head().expect("it has begun");
-        assert_eq!(server.get("/page").body, b"page");
     });
 }
 
