@@ -116,8 +116,8 @@ impl Worker {
         if let Some(seconds) = validators.modified {
             head = head.date("Last-Modified", seconds);
         }
-        if found.varies {
-            head = head.text("Vary", "Accept-Encoding");
+        if let Some(fields) = found.vary {
+            head = head.text("Vary", fields);
         }
         let policy = &exchange.host.policy;
         policy.decorate(head, exchange.request, &found.path)

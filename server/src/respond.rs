@@ -72,7 +72,10 @@ impl Worker {
                 let head = self.head(Status(301)).field("Location", location);
                 self.send_text_with(&exchange, head, Status(301)).await?;
             }
-            Err(status) => self.send_text(&exchange, status).await?,
+            Ok(Found::Listing(listed)) => {
+                return self.send_listing(&exchange, &target, *listed).await;
+            }
+            Err(status) => self.send_error(&exchange, status).await?,
         }
         Ok(keep_alive)
     }

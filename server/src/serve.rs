@@ -65,6 +65,7 @@ pub async fn serve(
         files,
         policy,
     } = config;
+    site.prepare(&files).await;
     let host = Host {
         site,
         files,

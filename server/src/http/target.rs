@@ -2,10 +2,34 @@
 
 use std::borrow::Cow;
 
-use percent_encoding::{AsciiSet, CONTROLS, percent_decode, utf8_percent_encode};
+use percent_encoding::{
+    AsciiSet, CONTROLS, NON_ALPHANUMERIC, percent_decode, percent_encode, utf8_percent_encode,
+};
 
-/// What a field must not hold raw, and the backslash that browsers take for a slash.
-const UNSAFE: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b'<').add(b'>').add(b'\\');
+/// What a path cannot hold as it is; RFC 3986, 3.3. A backslash is one of those: some clients
+/// take it for a slash.
+const PATH: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'/')
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~')
+    .remove(b'!')
+    .remove(b'$')
+    .remove(b'&')
+    .remove(b'\'')
+    .remove(b'(')
+    .remove(b')')
+    .remove(b'*')
+    .remove(b'+')
+    .remove(b',')
+    .remove(b';')
+    .remove(b'=')
+    .remove(b':')
+    .remove(b'@');
+
+/// What a query cannot hold as it is.
+const QUERY: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b'<').add(b'>').add(b'`');
 
 /// A target that makes no sense: 400.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -185,21 +209,20 @@ fn decode(path: &str) -> Result<Cow<'_, [u8]>, BadTarget> {
     Ok(decoded)
 }
 
-/// Where a request for a directory without its slash is sent: the same path with one leading slash
-/// and one trailing slash, and the same query. `//host` cannot come out of it.
+/// Where a request for a directory without its slash is sent: its path, resolved and encoded anew,
+/// with one leading slash and one trailing slash, and the same query. `//host` cannot come out of
+/// it, nor a line end.
 ///
 /// ```
 /// use ambidex_server::http::target::{parse, slash_redirect};
 /// assert_eq!(slash_redirect(&parse("//evil.example?q").unwrap()), "/evil.example/?q");
+/// assert_eq!(slash_redirect(&parse(r"/\evil%0d%0a").unwrap()), "/%5Cevil%0D%0A/");
 /// ```
 #[must_use]
 pub fn slash_redirect(target: &Target<'_>) -> String {
-    let path = target.raw_path.trim_start_matches('/');
-    let (path, query) = (
-        utf8_percent_encode(path, UNSAFE),
-        utf8_percent_encode(target.query, UNSAFE),
-    );
-    format!("/{path}/{query}")
+    let path = percent_encode(&target.path, PATH);
+    let slash = if target.path.is_empty() { "" } else { "/" };
+    format!("/{path}{slash}{}", utf8_percent_encode(target.query, QUERY))
 }
 
 #[cfg(test)]
