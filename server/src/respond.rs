@@ -10,6 +10,7 @@ use crate::http::head::{Head, Status};
 use crate::http::request::{Method, Refusal, Request};
 use crate::http::target;
 use crate::locate::Found;
+use crate::route::Detour;
 use crate::serve::Worker;
 
 /// A request that is being answered.
@@ -32,12 +33,45 @@ impl Worker {
         request: &Request<'_>,
         keep_alive: bool,
     ) -> io::Result<bool> {
-        let mut exchange = Exchange {
+        let Some(host) = self.hosts.select(request) else {
+            let with_body = request.method != Method::Head;
+            let bytes = text(self.head(Status(421)), Status(421), with_body, keep_alive);
+            self.send(stream, &bytes).await?;
+            return Ok(keep_alive);
+        };
+        let exchange = Exchange {
             stream,
             request,
-            host: self.hosts.select(request),
+            host,
             keep_alive,
         };
+        if !self.has_detours(&exchange.host) {
+            return self.answer(exchange).await;
+        }
+        // In a box: most servers have no rules, and each connection would pay with its size.
+        match Box::pin(self.detour(&exchange)).await? {
+            Detour::Answered(keep_alive) => Ok(keep_alive),
+            Detour::Straight => self.answer(exchange).await,
+            Detour::Rewritten(target) => {
+                let mut request = request.clone();
+                request.target = &target;
+                let request = &request;
+                self.answer(Exchange {
+                    request,
+                    ..exchange
+                })
+                .await
+            }
+        }
+    }
+
+    /// Answers from the site.
+    async fn answer(&self, mut exchange: Exchange<'_>) -> io::Result<bool> {
+        let Exchange {
+            request,
+            keep_alive,
+            ..
+        } = exchange;
         if request.method == Method::Other {
             let head = self.head(Status(405)).field("Allow", "GET, HEAD");
             self.send_text_with(&exchange, head, Status(405)).await?;
@@ -113,6 +147,7 @@ impl Worker {
         status: Status,
     ) -> io::Result<()> {
         let with_body = exchange.request.method != Method::Head;
+        let head = exchange.host.policy.accompany(head, exchange.request);
         let bytes = text(head, status, with_body, exchange.keep_alive);
         self.send(exchange.stream, &bytes).await
     }

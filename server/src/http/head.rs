@@ -14,10 +14,18 @@ impl Status {
     pub fn reason(self) -> &'static str {
         match self.0 {
             200 => "OK",
+            201 => "Created",
+            202 => "Accepted",
+            204 => "No Content",
             206 => "Partial Content",
             301 => "Moved Permanently",
+            302 => "Found",
+            303 => "See Other",
             304 => "Not Modified",
+            307 => "Temporary Redirect",
+            308 => "Permanent Redirect",
             400 => "Bad Request",
+            401 => "Unauthorized",
             403 => "Forbidden",
             404 => "Not Found",
             405 => "Method Not Allowed",
@@ -25,6 +33,8 @@ impl Status {
             412 => "Precondition Failed",
             414 => "URI Too Long",
             416 => "Range Not Satisfiable",
+            421 => "Misdirected Request",
+            429 => "Too Many Requests",
             431 => "Request Header Fields Too Large",
             503 => "Service Unavailable",
             505 => "HTTP Version Not Supported",
@@ -72,6 +82,11 @@ impl Head {
     pub fn date(self, name: &str, seconds: u64) -> Head {
         let date = httpdate::HttpDate::from(UNIX_EPOCH + Duration::from_secs(seconds));
         self.field(name, date)
+    }
+
+    /// The bytes so far, for those who change what is in them.
+    pub(crate) fn edit(&mut self) -> &mut Vec<u8> {
+        &mut self.bytes
     }
 
     /// Ends the head, saying whether the connection goes on.
