@@ -153,7 +153,10 @@ fn parse(text: &str) -> Result<FileConfig, (usize, String)> {
 
 /// The message of serde or TOML in one line, with the key that was meant instead of all there are.
 fn explain(message: &str) -> String {
-    let message = message.lines().collect::<Vec<_>>().join(" ");
+    let mut message = message.lines().collect::<Vec<_>>().join(" ");
+    for kind in ["u16", "u64", "usize", "f64"] {
+        message = message.replace(&format!("expected {kind}"), "expected a number");
+    }
     let Some(rest) = message.strip_prefix("unknown field `") else {
         return message;
     };
@@ -183,7 +186,7 @@ mod tests {
             ("[[redirect]]\nfrom = \"/a\"\ntoo = \"/b\"\n", 3, "\"to\""),
             ("[[redirect]]\nfrom = \"/a\"\n", 1, "to"),
             ("zzzz = 1\n", 1, "remove it"),
-            ("port = \"x\"\n", 1, "integer"),
+            ("port = \"x\"\n", 1, "number"),
             ("port = 70000\n", 1, "70000"),
             ("grace-period = 0\n", 1, "above 0"),
             ("symlinks = \"some\"\n", 1, "inside"),
