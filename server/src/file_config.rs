@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use ambidex_server::listen::Address;
 use serde::Deserialize;
 
-use crate::cli::{Engine, LimitFlags, Seconds};
+use crate::cli::Engine;
+use crate::cli_limits::{LimitFlags, Seconds};
 use crate::file_site::{
     CacheKeys, CorsKeys, Form, HeaderKeys, LinkRule, Packed, RedirectKeys, RewriteKeys,
 };

@@ -9,7 +9,7 @@ use ambidex_server::{
 };
 use serde::Deserialize;
 
-use crate::cli::Seconds;
+use crate::cli_limits::Seconds;
 use crate::file_config::SiteKeys;
 
 /// Which symbolic links are followed.

@@ -4,7 +4,7 @@ use std::fmt;
 use std::fs;
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, SocketAddr};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
@@ -22,6 +22,8 @@ use listenfd::ListenFd;
 const EXHAUSTED_PAUSE: Duration = Duration::from_millis(100);
 /// The first descriptor that is passed; sd_listen_fds(3).
 const PASSED_FIRST: usize = 3;
+/// More than anybody passes.
+const PASSED_MAX: usize = 1024;
 
 /// Where to listen.
 ///
@@ -196,6 +198,8 @@ impl Listener {
 /// A socket that all workers will listen on, before they do.
 pub(crate) struct Bound {
     sockets: Vec<OwnedFd>,
+    /// Whether it is one socket for all workers.
+    shared: bool,
     address: Address,
     /// Of a Unix socket: its file, removed in the end.
     _file: Option<SocketFile>,
@@ -206,18 +210,19 @@ impl Bound {
         &self.address
     }
 
-    /// The socket of one worker: one of its own if there are as many, else a duplicate.
-    pub(crate) fn of_worker(&self, number: usize) -> io::Result<OwnedFd> {
-        let socket = self.sockets.get(number).or(self.sockets.first());
-        socket
-            .ok_or(ErrorKind::NotFound)?
-            .as_fd()
-            .try_clone_to_owned()
-    }
-
-    /// Whether workers share one socket.
-    pub(crate) fn is_shared(&self) -> bool {
-        self.sockets.len() == 1
+    /// Takes the sockets for so many workers, and whether the workers share one. None stays behind: a
+    /// port is free as soon as the last worker has stopped accepting.
+    pub(crate) fn take_sockets(&mut self, workers: usize) -> io::Result<(Vec<OwnedFd>, bool)> {
+        let mut sockets = std::mem::take(&mut self.sockets);
+        if !self.shared {
+            return Ok((sockets, false));
+        }
+        let first = sockets.pop().ok_or(ErrorKind::NotFound)?;
+        for _ in 1..workers {
+            sockets.push(first.try_clone()?);
+        }
+        sockets.push(first);
+        Ok((sockets, true))
     }
 }
 
@@ -241,10 +246,13 @@ pub(crate) fn bind_all(addresses: &[Address], workers: usize) -> Result<Vec<Boun
 /// The addresses of what a supervisor has passed, if it has.
 #[must_use]
 pub fn passed() -> Vec<Address> {
-    let count = ListenFd::from_env().len();
-    (PASSED_FIRST..PASSED_FIRST + count)
-        .map(Address::Passed)
-        .collect()
+    // Looked at here and taken in `bind_all`: taking forgets the environment.
+    let number = |name| std::env::var(name).ok()?.parse::<usize>().ok();
+    let ours = std::env::var_os("LISTEN_PID").is_none()
+        || number("LISTEN_PID") == usize::try_from(std::process::id()).ok();
+    let count = number("LISTEN_FDS").filter(|_| ours).unwrap_or(0);
+    let end = PASSED_FIRST.saturating_add(count.min(PASSED_MAX));
+    (PASSED_FIRST..end).map(Address::Passed).collect()
 }
 
 /// Binds one socket for each worker.
@@ -271,6 +279,7 @@ fn tcp(address: SocketAddr, workers: usize) -> io::Result<Bound> {
     };
     Ok(Bound {
         sockets,
+        shared: false,
         address: Address::Tcp(address),
         _file: None,
     })
@@ -287,6 +296,7 @@ fn unix(path: &Path) -> io::Result<Bound> {
     let metadata = fs::symlink_metadata(path)?;
     Ok(Bound {
         sockets: vec![listener.into()],
+        shared: true,
         address: Address::Unix(path.to_owned()),
         _file: Some(SocketFile {
             path: path.to_owned(),
@@ -338,6 +348,7 @@ fn take_passed(passed: &mut ListenFd, number: usize) -> io::Result<Bound> {
     // Without a file of ours: whoever made the socket removes it.
     Ok(Bound {
         sockets: vec![socket],
+        shared: true,
         address,
         _file: None,
     })

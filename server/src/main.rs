@@ -1,6 +1,8 @@
 //! The command line: `ambidex serve DIR`, `ambidex probe`.
 
 mod cli;
+mod cli_limits;
+mod cli_plan;
 mod file_config;
 mod file_site;
 

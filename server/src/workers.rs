@@ -17,7 +17,7 @@ use ambidex::{Engine, Handle, disk};
 use crate::config::Config;
 use crate::files::Files;
 use crate::hosts;
-use crate::listen::{self, Address, Listener};
+use crate::listen::{self, Address, Bound, Listener};
 use crate::policy::{BadPolicy, Policy};
 use crate::server::Server;
 use crate::site::Site;
@@ -95,18 +95,12 @@ pub struct Started<'a> {
 pub fn run(options: &Options, stop: &Stop, ready: impl FnOnce(Started<'_>)) -> Result<(), Error> {
     check(options)?;
     let workers = options.workers.max(1);
-    let bound = listen::bind_all(&options.listen, workers).map_err(Error::Start)?;
+    let mut bound = listen::bind_all(&options.listen, workers).map_err(Error::Start)?;
     let addresses: Vec<Address> = bound.iter().map(|one| one.address().clone()).collect();
+    let sockets = deal(&mut bound, workers)
+        .map_err(|error| Error::Start(format!("cannot share a socket: {error}")))?;
     let (sender, receiver) = mpsc::channel();
-    for number in 0..workers {
-        let sockets = bound
-            .iter()
-            .map(|bound| Ok((bound.of_worker(number)?, bound.is_shared())));
-        let sockets: io::Result<Vec<(OwnedFd, bool)>> = sockets.collect();
-        let sockets = sockets.map_err(|error| {
-            stop.set();
-            Error::Start(format!("cannot listen: {error}"))
-        })?;
+    for (number, sockets) in sockets.into_iter().enumerate() {
         let worker = Worker {
             options: options.clone(),
             stop: stop.clone(),
@@ -131,6 +125,20 @@ pub fn run(options: &Options, stop: &Stop, ready: impl FnOnce(Started<'_>)) -> R
     // Files of Unix sockets go when nobody listens any more.
     drop(bound);
     outcome
+}
+
+/// The sockets of each worker, and whether others have them too.
+type Sockets = Vec<(OwnedFd, bool)>;
+
+fn deal(bound: &mut [Bound], workers: usize) -> io::Result<Vec<Sockets>> {
+    let mut dealt: Vec<Sockets> = (0..workers).map(|_| Vec::new()).collect();
+    for bound in bound {
+        let (sockets, shared) = bound.take_sockets(workers)?;
+        for (hand, socket) in dealt.iter_mut().zip(sockets) {
+            hand.push((socket, shared));
+        }
+    }
+    Ok(dealt)
 }
 
 /// Looks whether `options` can be followed: policies, names, directories. It neither listens nor
@@ -226,7 +234,7 @@ struct Worker {
 }
 
 impl Worker {
-    fn live(self, sockets: Vec<(OwnedFd, bool)>) {
+    fn live(self, sockets: Sockets) {
         let run = AssertUnwindSafe(|| self.run(sockets));
         let panicked = |_| Err(Error::Run("a worker panicked".to_owned()));
         let outcome = catch_unwind(run).unwrap_or_else(panicked);
@@ -234,7 +242,7 @@ impl Worker {
         let _ = self.news.send(News::Ended(outcome));
     }
 
-    fn run(&self, sockets: Vec<(OwnedFd, bool)>) -> Result<(), Error> {
+    fn run(&self, sockets: Sockets) -> Result<(), Error> {
         let failed = |error: io::Error| Error::Run(format!("a worker failed: {error}"));
         let mut engine = self
             .engine()
