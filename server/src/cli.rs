@@ -14,7 +14,7 @@ use crate::file_site::{Form, HeaderKeys, LinkRule, Packed};
 #[derive(Args, Debug)]
 pub(crate) struct Serve {
     /// The directory to serve. Nothing leads out of it
-    #[arg(value_name = "DIR", conflicts_with = "root")]
+    #[arg(value_name = "DIR")]
     pub(crate) dir: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) process: Process,
@@ -56,7 +56,7 @@ pub(crate) struct Process {
     )]
     pub(crate) grace_period: Option<Seconds>,
     /// How files are read: auto, uring (or an error) or threads [env: AMBIDEX_DISK; default: auto]
-    #[arg(long, value_name = "ENGINE")]
+    #[arg(long, value_name = "ENGINE", hide_possible_values = true)]
     pub(crate) disk_engine: Option<Engine>,
 }
 

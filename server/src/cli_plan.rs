@@ -9,7 +9,7 @@ use ambidex_server::listen::{self, Address};
 use ambidex_server::workers::{HostOptions, Options};
 
 use crate::cli::{Answers, Engine, Listen, Serve, Site};
-use crate::file_config::{self, FileConfig, SiteKeys};
+use crate::file_config::{self, FileConfig, HostKeys, SiteKeys};
 use crate::file_site::CorsKeys;
 
 impl Listen {
@@ -48,7 +48,7 @@ impl Serve {
     ///
     /// # Errors
     /// One line that says what to do.
-    pub(crate) fn plan(self) -> Result<Plan, String> {
+    pub(crate) fn plan(mut self) -> Result<Plan, String> {
         let mut file = match &self.process.config {
             Some(path) => file_config::read(path)?,
             None => FileConfig::default(),
@@ -66,35 +66,15 @@ impl Serve {
         }
         let listen = self.listen.addresses(&mut file)?;
         let hosts = file.host.take().unwrap_or_default();
-        let flags = site_keys(self.dir.or(self.site.root.clone()), self.site, self.answers);
+        let root = one_root(self.dir, self.site.root.take())?;
+        let flags = site_keys(root, self.site, self.answers);
         // A host inherits what it does not say, but for the directory.
         let mut inherited = flags.clone().or(file.site_keys());
         let root = inherited.root.take();
-        let mut named = Vec::new();
-        for host in hosts {
-            let (names, own) = host.names()?;
-            let mut own = SiteKeys {
-                root: None,
-                ..flags.clone()
-            }
-            .or(own)
-            .or(inherited.clone());
-            let root = own.root.take();
-            let missing = || {
-                format!(
-                    "the host {:?} has no root: add root = \"DIR\"",
-                    names.join(" ")
-                )
-            };
-            let root = root.ok_or_else(missing)?;
-            let (files, policy) = own.settings()?;
-            named.push(HostOptions {
-                names,
-                root,
-                files,
-                policy,
-            });
-        }
+        let named = hosts
+            .into_iter()
+            .map(|host| host_options(host, &flags, &inherited));
+        let named = named.collect::<Result<Vec<_>, _>>()?;
         if root.is_none() && named.is_empty() {
             let advice = "give it as in 'ambidex serve DIR', or as root in the file of --config";
             return Err(format!("no directory to serve: {advice}"));
@@ -117,6 +97,41 @@ impl Serve {
             },
         })
     }
+}
+
+/// A host by name: what it says itself is between the command line and the top level.
+fn host_options(
+    host: HostKeys,
+    flags: &SiteKeys,
+    inherited: &SiteKeys,
+) -> Result<HostOptions, String> {
+    let (names, own) = host.names()?;
+    let flags = SiteKeys {
+        root: None,
+        ..flags.clone()
+    };
+    let mut keys = flags.or(own).or(inherited.clone());
+    let root = keys.root.take().ok_or_else(|| {
+        let names = names.join(" ");
+        format!("the host {names:?} has no root: add root = \"DIR\"")
+    })?;
+    let (files, policy) = keys.settings()?;
+    Ok(HostOptions {
+        names,
+        root,
+        files,
+        policy,
+    })
+}
+
+/// The directory of the command line, before that of the environment.
+fn one_root(dir: Option<PathBuf>, root: Option<PathBuf>) -> Result<Option<PathBuf>, String> {
+    let of_environment =
+        root.is_some() && std::env::var_os("AMBIDEX_ROOT") == root.clone().map(Into::into);
+    if dir.is_some() && root.is_some() && !of_environment {
+        return Err("DIR and --root are the same setting: give one of them".to_owned());
+    }
+    Ok(dir.or(root))
 }
 
 fn disk_choice(flag: Option<Engine>, file: Option<Engine>) -> Result<Choice, String> {

@@ -85,6 +85,9 @@ fn the_directory_can_be_given_in_three_ways_but_only_once() {
         assert_eq!(get(server.addr(), "/").body, b"flag");
     }
     assert_refused(&run(&["serve", &flag, "--root", &flag]), &["--root"]);
+    let server =
+        Server::builder(&tree.path().join("flag")).env("AMBIDEX_ROOT", path(&tree, "public"));
+    assert_eq!(get(server.start().addr(), "/").body, b"flag");
     assert_refused(&run(&["serve"]), &["ambidex serve DIR"]);
 }
 

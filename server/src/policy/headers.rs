@@ -388,7 +388,7 @@ mod tests {
             let error = HeaderRule::new("**", name, change).check().unwrap_err();
             assert!(error.to_string().contains(culprit), "{error}");
         }
-        let error = Globs::compile(["a[".as_ref()].into_iter()).err().unwrap();
+        let error = Globs::compile(["a["].into_iter()).err().unwrap();
         assert!(error.to_string().contains("a["), "{error}");
     }
 }
