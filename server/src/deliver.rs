@@ -128,7 +128,6 @@ impl Worker {
 fn typed(head: Head, content_type: &str, found: &Representation, length: u64) -> Head {
     let head = head
         .text("Content-Type", content_type)
-        .text("X-Content-Type-Options", "nosniff")
         .text("Accept-Ranges", "bytes")
         .number("Content-Length", length);
     match found.encoding {

@@ -94,6 +94,7 @@ impl Worker {
         }
         let kept = host.site.kept.borrow().clone();
         if let Some(page) = kept.filter(|_| status.0 >= 500) {
+            let head = host.policy.accompany(head, exchange.request);
             let mut bytes = head
                 .field("Content-Type", &page.content_type)
                 .field("Content-Length", page.bytes.len())
@@ -117,6 +118,8 @@ impl Worker {
         let head = head
             .field("Content-Type", exchange.host.files.types.of(path))
             .field("Content-Length", size);
+        let policy = &exchange.host.policy;
+        let head = policy.accompany(head, exchange.request);
         let head = head.finish(exchange.keep_alive);
         if exchange.request.method == Method::Head || size == 0 {
             return self.send(exchange.stream, &head).await;

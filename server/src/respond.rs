@@ -10,6 +10,7 @@ use crate::http::head::{Head, Status};
 use crate::http::request::{Expectation, Method, Refusal, Request};
 use crate::http::target;
 use crate::locate::Found;
+use crate::route::Detour;
 use crate::serve::Worker;
 
 /// What can be done with a file.
@@ -35,18 +36,54 @@ impl Worker {
         request: &Request<'_>,
         keep_alive: bool,
     ) -> io::Result<bool> {
-        let mut exchange = Exchange {
+        let Some(host) = self.hosts.select(request) else {
+            let with_body = request.method != Method::Head;
+            let head = self.head(Status(421));
+            let head = head.text("X-Content-Type-Options", "nosniff");
+            let bytes = text(head, Status(421), with_body, keep_alive);
+            self.send(stream, &bytes).await?;
+            return Ok(keep_alive);
+        };
+        let exchange = Exchange {
             stream,
             request,
-            host: self.hosts.select(request),
+            host,
             keep_alive,
         };
+        if request.expectation == Expectation::Other {
+            self.send_text(&exchange, Status(417)).await?;
+            return Ok(keep_alive);
+        }
+        if !self.has_detours(&exchange.host) {
+            return self.answer(exchange).await;
+        }
+        // In a box: most servers have no rules, and each connection would pay with its size.
+        match Box::pin(self.detour(&exchange)).await? {
+            Detour::Answered(keep_alive) => Ok(keep_alive),
+            Detour::Straight => self.answer(exchange).await,
+            Detour::Rewritten(target) => {
+                let mut request = request.clone();
+                request.target = &target;
+                let request = &request;
+                self.answer(Exchange {
+                    request,
+                    ..exchange
+                })
+                .await
+            }
+        }
+    }
+
+    /// Answers from the site.
+    async fn answer(&self, mut exchange: Exchange<'_>) -> io::Result<bool> {
+        let Exchange {
+            request,
+            keep_alive,
+            ..
+        } = exchange;
         match request.method {
             Method::Get | Method::Head => {}
-            Method::Options if request.expectation != Expectation::Other => {
-                return self.options(exchange).await;
-            }
-            Method::Options => {}
+            Method::Options => return self.options(exchange).await,
             Method::Other => {
                 let head = self.head(Status(405)).text("Allow", ALLOW);
                 self.send_text_with(&exchange, head, Status(405)).await?;
@@ -56,10 +93,6 @@ impl Worker {
                 self.send_text(&exchange, Status(501)).await?;
                 return Ok(keep_alive);
             }
-        }
-        if request.expectation == Expectation::Other {
-            self.send_text(&exchange, Status(417)).await?;
-            return Ok(keep_alive);
         }
         let Ok(target) = target::parse(request.target) else {
             exchange.keep_alive = false;
@@ -89,6 +122,8 @@ impl Worker {
             return Ok(false);
         }
         let head = self.head(Status(204)).text("Allow", ALLOW);
+        let policy = &exchange.host.policy;
+        let head = policy.accompany(head, exchange.request);
         let bytes = head.finish(exchange.keep_alive);
         self.send(exchange.stream, &bytes).await?;
         Ok(exchange.keep_alive)
@@ -114,7 +149,8 @@ impl Worker {
     /// # Errors
     /// Those of the socket.
     pub(crate) async fn send_status(&self, stream: &TcpStream, status: Status) -> io::Result<()> {
-        let bytes = text(self.head(status), status, true, false);
+        let head = self.head(status).text("X-Content-Type-Options", "nosniff");
+        let bytes = text(head, status, true, false);
         self.send(stream, &bytes).await
     }
 
@@ -149,6 +185,7 @@ impl Worker {
         status: Status,
     ) -> io::Result<()> {
         let with_body = exchange.request.method != Method::Head;
+        let head = exchange.host.policy.accompany(head, exchange.request);
         let bytes = text(head, status, with_body, exchange.keep_alive);
         self.send(exchange.stream, &bytes).await
     }
@@ -159,7 +196,6 @@ fn text(head: Head, status: Status, with_body: bool, keep_alive: bool) -> Vec<u8
     let body = format!("{} {}\n", status.0, status.reason());
     let mut bytes = head
         .text("Content-Type", "text/plain; charset=utf-8")
-        .text("X-Content-Type-Options", "nosniff")
         .number("Content-Length", body.len() as u64)
         .finish(keep_alive);
     if with_body {

@@ -8,6 +8,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use ambidex::disk::Choice;
+use ambidex_server::listen::Address;
 use ambidex_server::workers::{self, Error, Options};
 use ambidex_server::{Config, Files, Limits, Stop};
 
@@ -51,8 +52,9 @@ impl Hosted {
             ..Config::default()
         };
         let options = Options {
-            root: root.to_owned(),
-            listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+            root: Some(root.to_owned()),
+            listen: vec![Address::Tcp(SocketAddr::from(([127, 0, 0, 1], 0)))],
+            hosts: Vec::new(),
             workers: 1,
             config,
             disk: match backend {
@@ -65,7 +67,9 @@ impl Hosted {
         let order = stop.clone();
         let thread = thread::spawn(move || {
             workers::run(&options, &order, |started| {
-                let _ = sender.send(started.address);
+                if let Some(Address::Tcp(address)) = started.addresses.first() {
+                    let _ = sender.send(*address);
+                }
             })
         });
         let addr = receiver.recv_timeout(HANG_GUARD).expect("it starts");

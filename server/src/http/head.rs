@@ -17,6 +17,8 @@ impl Status {
     pub fn reason(self) -> &'static str {
         match self.0 {
             200 => "OK",
+            201 => "Created",
+            202 => "Accepted",
             204 => "No Content",
             206 => "Partial Content",
             301 => "Moved Permanently",
@@ -122,6 +124,11 @@ impl Head {
     pub fn date(self, name: &str, seconds: u64) -> Head {
         let date = httpdate::HttpDate::from(UNIX_EPOCH + Duration::from_secs(seconds));
         self.field(name, date)
+    }
+
+    /// The bytes so far, for those who change what is in them.
+    pub(crate) fn edit(&mut self) -> &mut Vec<u8> {
+        &mut self.bytes
     }
 
     /// Ends the head, saying whether the connection goes on.
