@@ -57,8 +57,7 @@ impl Worker {
         if request.method == Method::Head || range.is_empty() {
             return self.send(exchange.stream, &head).await;
         }
-        self.send_file(exchange.stream, &head, &found.file, range)
-            .await
+        self.send_file(exchange, &head, &found.file, range).await
     }
 
     /// The fields that go with 200, 206 and 304 alike.

@@ -17,6 +17,7 @@
 //! # Ok::<(), std::io::Error>(())
 //! ```
 
+mod admission;
 mod body;
 mod config;
 mod connection;
@@ -28,10 +29,13 @@ mod limits;
 mod locate;
 mod policy;
 pub mod probe;
+mod rate;
 mod respond;
 mod serve;
+mod shed;
 mod site;
 mod stop;
+mod work;
 pub mod workers;
 
 pub use config::Config;

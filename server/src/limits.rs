@@ -17,6 +17,19 @@ pub struct Limits {
     pub idle_timeout: Duration,
     /// How long a client may take no byte of its answer; then it is cut off.
     pub write_timeout: Duration,
+    /// Bytes per second that a client must take of its answer, on average over as long as
+    /// [`Limits::write_timeout`]; a slower one is cut off. Only the time counts for which the
+    /// server waits for the client. `None` lets them be as slow as the time-out allows.
+    pub min_rate: Option<u64>,
+    /// How long opening a file, its metadata and its first bytes may take all together; then 503.
+    /// The same goes for each later read; then the connection is cut. `None` waits for ever.
+    pub disk_deadline: Option<Duration>,
+    /// Most connections at a time, of all workers together; the next is answered 503. Fewer if
+    /// the process may not have so many descriptors (RLIMIT_NOFILE).
+    pub connections_max: usize,
+    /// Most connections of one client at a time, a client being an IPv4 address or an IPv6 /64;
+    /// the next is answered 503.
+    pub connections_per_address_max: Option<usize>,
     /// After a stop: how long answers in flight may take.
     pub grace_period: Duration,
 }
@@ -27,6 +40,11 @@ impl Default for Limits {
             header_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(60),
             write_timeout: Duration::from_secs(30),
+            // Below any link that people wait for; attacks by reading slowly take a few bytes.
+            min_rate: Some(100),
+            disk_deadline: Some(Duration::from_secs(30)),
+            connections_max: 16_384,
+            connections_per_address_max: None,
             grace_period: Duration::from_secs(10),
         }
     }

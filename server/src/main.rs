@@ -55,6 +55,18 @@ Signals:
         /// Seconds that a client may take no byte of its answer
         #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = seconds)]
         write_timeout: Duration,
+        /// Bytes a second that a client must take of its answer on average; 0 is no limit
+        #[arg(long, value_name = "BYTES", default_value = "100")]
+        min_rate: u64,
+        /// Seconds that a disk may take to open a file or to give some of it; 0 is no limit
+        #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = seconds_or_none)]
+        disk_deadline: Duration,
+        /// Connections at a time
+        #[arg(long, value_name = "N", default_value = "16384")]
+        max_connections: usize,
+        /// Connections of one client at a time [default: no limit]
+        #[arg(long, value_name = "N")]
+        max_connections_per_address: Option<usize>,
         /// Seconds for answers in flight after a signal to stop
         #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = seconds)]
         grace_period: Duration,
@@ -75,6 +87,14 @@ fn seconds(text: &str) -> Result<Duration, String> {
     }
 }
 
+/// 0 stands for no limit.
+fn seconds_or_none(text: &str) -> Result<Duration, String> {
+    match text.parse() {
+        Ok(0.0) => Ok(Duration::ZERO),
+        _ => seconds(text),
+    }
+}
+
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
@@ -88,12 +108,20 @@ fn main() -> ExitCode {
             header_timeout,
             idle_timeout,
             write_timeout,
+            min_rate,
+            disk_deadline,
+            max_connections,
+            max_connections_per_address,
             grace_period,
         } => {
             let limits = Limits {
                 header_timeout,
                 idle_timeout,
                 write_timeout,
+                min_rate: Some(min_rate).filter(|rate| *rate > 0),
+                disk_deadline: Some(disk_deadline).filter(|deadline| !deadline.is_zero()),
+                connections_max: max_connections,
+                connections_per_address_max: max_connections_per_address,
                 grace_period,
             };
             let config = Config {

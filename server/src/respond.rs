@@ -10,7 +10,8 @@ use crate::http::head::{Head, Status};
 use crate::http::request::{Method, Refusal, Request};
 use crate::http::target;
 use crate::locate::Found;
-use crate::serve::Worker;
+use crate::serve::{RETRY_SECONDS, Worker};
+use crate::work::Work;
 
 /// A request that is being answered.
 pub(crate) struct Exchange<'a> {
@@ -19,6 +20,7 @@ pub(crate) struct Exchange<'a> {
     pub(crate) host: Rc<Host>,
     /// Whether the connection goes on after the answer.
     pub(crate) keep_alive: bool,
+    pub(crate) work: Work,
 }
 
 impl Worker {
@@ -37,6 +39,7 @@ impl Worker {
             request,
             host: self.hosts.select(request),
             keep_alive,
+            work: self.work(),
         };
         if request.method == Method::Other {
             let head = self.head(Status(405)).field("Allow", "GET, HEAD");
@@ -48,9 +51,15 @@ impl Worker {
             self.send_text(&exchange, Status(400)).await?;
             return Ok(false);
         };
-        match self.locate(&exchange.host, request, &target).await {
-            Ok(Found::File(found)) => self.deliver(&exchange, &found).await?,
-            Ok(Found::Redirect(location)) => {
+        match self.find(&exchange, &target).await {
+            Ok((Found::File(found), _place)) => {
+                let delivered = self.deliver(&exchange, &found).await;
+                match exchange.work.failure() {
+                    Some(status) => self.send_text(&exchange, status).await?,
+                    None => delivered?,
+                }
+            }
+            Ok((Found::Redirect(location), _)) => {
                 let head = self.head(Status(301)).field("Location", location);
                 self.send_text_with(&exchange, head, Status(301)).await?;
             }
@@ -97,7 +106,7 @@ impl Worker {
     ) -> io::Result<()> {
         let mut head = self.head(status);
         if status.0 == 503 {
-            head = head.field("Retry-After", 1);
+            head = head.field("Retry-After", RETRY_SECONDS);
         }
         self.send_text_with(exchange, head, status).await
     }

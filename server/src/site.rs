@@ -6,6 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use ambidex::Handle;
+use ambidex::disk::policy::Lane;
 use ambidex::disk::{File, OpenOptions, Resolve};
 
 /// A directory to serve, held open: every path is resolved from its descriptor.
@@ -34,6 +35,12 @@ impl Site {
             root,
             openat2: io.disk().capabilities().openat2,
         })
+    }
+
+    /// The queue in which opening `path` waits, if it leads to a mount that may hang.
+    pub(crate) fn lane(&self, path: &[u8]) -> Lane {
+        let lane = self.root.place().lane();
+        lane.unwrap_or_else(|| Lane::crossing(path))
     }
 
     /// Opens what `path`, relative and without `..`, names inside the site. It may be of any kind;

@@ -14,8 +14,9 @@ use ambidex::disk::{Backend, Capabilities, Choice};
 use ambidex::net::{Kernel, Linux, ListenOptions, TcpListener};
 use ambidex::{Engine, disk};
 
+use crate::admission::{Admission, raise_descriptors};
 use crate::config::Config;
-use crate::serve::serve;
+use crate::serve::serve_admitted;
 use crate::site::Site;
 use crate::stop::Stop;
 
@@ -81,11 +82,14 @@ pub fn run(options: &Options, stop: &Stop, ready: impl FnOnce(Started<'_>)) -> R
             advise(&error)
         ))
     })?;
+    raise_descriptors();
+    let admission = Admission::new(listeners.len());
     let (sender, receiver) = mpsc::channel();
     for (number, listener) in listeners.into_iter().enumerate() {
         let worker = Worker {
             options: options.clone(),
             stop: stop.clone(),
+            admission: admission.clone(),
             news: sender.clone(),
         };
         let thread = thread::Builder::new().name(format!("worker-{number}"));
@@ -148,6 +152,7 @@ enum News {
 struct Worker {
     options: Options,
     stop: Stop,
+    admission: Admission,
     news: Sender<News>,
 }
 
@@ -179,7 +184,8 @@ impl Worker {
                 .news
                 .send(News::Accepting(io.disk().capabilities().clone()));
             let config = self.options.config.clone();
-            serve(&io, listener, site, config, &self.stop)
+            let admission = self.admission.clone();
+            serve_admitted(&io, listener, site, config, &self.stop, admission)
                 .await
                 .map_err(failed)
         });
