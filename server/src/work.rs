@@ -98,7 +98,8 @@ impl Worker {
         exchange: &Exchange<'_>,
         target: &Target<'_>,
     ) -> Result<(Found, FilePlace<'_>), Status> {
-        if self.is_crowded(|| exchange.host.site.lane(&target.path)) {
+        let lane = || exchange.host.site.lane(&target.path);
+        if self.is_crowded(lane) {
             return Err(Status(503));
         }
         let late = |_| Status(503);
@@ -111,6 +112,10 @@ impl Worker {
             return Ok((found?, place));
         }
         drop(place);
+        // Of those that came at once, before any was seen to wait.
+        if self.io.disk().waiting_in(lane()) > LANE_QUEUE_MAX {
+            return Err(Status(503));
+        }
         let found = self.in_time(work, locating).await.map_err(late)??;
         let place = self.in_time(work, self.place()).await.map_err(late)?;
         Ok((found, place))
