@@ -13,7 +13,7 @@ use std::ops::Range;
 use std::rc::Rc;
 
 use ambidex::disk::policy::{Lane, Place};
-use ambidex::disk::{File, IoBuf, Pool, PoolBuf, ReadFlags};
+use ambidex::disk::{File, Handle as Disk, IoBuf, Pool, PoolBuf, ReadFlags};
 
 use crate::rate::Pace;
 use crate::respond::Exchange;
@@ -44,7 +44,7 @@ pub(crate) struct Buffers {
 }
 
 /// The buffers for one mount that may hang.
-struct Remote {
+pub(crate) struct Remote {
     lane: Lane,
     pool: Pool,
     /// Answers that have not begun and wait for a buffer.
@@ -60,7 +60,8 @@ impl Buffers {
         }
     }
 
-    fn remote(&self, lane: Lane) -> Rc<Remote> {
+    /// What reads from the mount of `lane` share.
+    pub(crate) fn remote(&self, lane: Lane) -> Rc<Remote> {
         let mut remote = self.remote.borrow_mut();
         if let Some(known) = remote.iter().find(|known| known.lane == lane) {
             return Rc::clone(known);
@@ -75,18 +76,25 @@ impl Buffers {
     }
 }
 
+impl Remote {
+    /// Whether so many wait for this mount, for a buffer or for their turn, that one more had
+    /// better not.
+    pub(crate) fn is_crowded(&self, disk: &Disk) -> bool {
+        self.waiting.get() + disk.waiting_in(self.lane) >= LANE_QUEUE_MAX
+    }
+}
+
 /// One answer more that waits for a buffer.
 struct Queued(Rc<Remote>);
 
 impl Queued {
     /// # Errors
     /// `TimedOut` if too many wait already.
-    fn new(remote: &Rc<Remote>) -> io::Result<Queued> {
-        let waiting = remote.waiting.get();
-        if waiting >= LANE_QUEUE_MAX {
+    fn new(remote: &Rc<Remote>, disk: &Disk) -> io::Result<Queued> {
+        if remote.is_crowded(disk) {
             return Err(ErrorKind::TimedOut.into());
         }
-        remote.waiting.set(waiting + 1);
+        remote.waiting.set(remote.waiting.get() + 1);
         Ok(Queued(Rc::clone(remote)))
     }
 }
@@ -214,7 +222,9 @@ impl Worker {
         let (pool, queued) = if let Place::Remote(lane) = file.place() {
             let remote = self.buffers.remote(lane);
             // An answer that has begun is not broken off because others wait too.
-            let queued = is_first.then(|| Queued::new(&remote)).transpose()?;
+            let queued = is_first
+                .then(|| Queued::new(&remote, self.io.disk()))
+                .transpose()?;
             (remote.pool.clone(), queued)
         } else {
             let pool = self.buffers.hot.clone();

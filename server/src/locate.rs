@@ -3,7 +3,6 @@
 use std::io;
 use std::path::Path;
 
-use ambidex::disk::policy::Place;
 use ambidex::disk::{File, Metadata};
 
 use crate::hosts::Host;
@@ -51,10 +50,7 @@ impl Worker {
         }
         let found = host.site.find(&path).await;
         let file = found.map_err(|error| status_of(&error))?;
-        let metadata = match file.place() {
-            Place::Remote(_) => file.metadata().await.map_err(|error| status_of(&error))?,
-            Place::Local | Place::Memory => *file.metadata_at_open(),
-        };
+        let metadata = self.metadata(&file).await?;
         if metadata.is_file() {
             return Ok(Found::File(Box::new(Representation {
                 content_type: content_type(&path),

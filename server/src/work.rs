@@ -7,7 +7,8 @@ use std::pin::pin;
 use std::time::{Duration, Instant};
 
 use ambidex::Elapsed;
-use ambidex::disk::policy::Lane;
+use ambidex::disk::policy::{Lane, Place};
+use ambidex::disk::{File, Metadata};
 
 use crate::admission::FilePlace;
 use crate::http::head::Status;
@@ -119,6 +120,23 @@ impl Worker {
         let found = self.in_time(work, locating).await.map_err(late)??;
         let place = self.in_time(work, self.place()).await.map_err(late)?;
         Ok((found, place))
+    }
+
+    /// The metadata of an open file: as of now, where they were not asked of the device when it was
+    /// opened.
+    ///
+    /// # Errors
+    /// The status of what cannot be had; 503 if too many wait for that device.
+    pub(crate) async fn metadata(&self, file: &File) -> Result<Metadata, Status> {
+        let Place::Remote(lane) = file.place() else {
+            return Ok(*file.metadata_at_open());
+        };
+        // On the way to it nobody knew which device it is on.
+        if self.buffers.remote(lane).is_crowded(self.io.disk()) {
+            return Err(Status(503));
+        }
+        let metadata = file.metadata().await;
+        metadata.map_err(|error| status_of(&error))
     }
 
     async fn place(&self) -> FilePlace<'_> {

@@ -375,6 +375,8 @@ fn an_answer_after_the_order_to_stop_says_close() {
         client.send(b"GET /a HTTP/1.1\r\nHost: t\r\n\r\nGET /a HTTP/1.1\r\nHost: t\r\n");
         let first = client.read_response(false);
         assert_eq!(first.header("connection"), Some("keep-alive"));
+        // Whoever serves another has finished with this one.
+        assert_eq!(get(server.addr(), "/a").body, b"alpha");
         server.signal(Signal::TERM);
         wait_until_refused(server.addr());
         client.send(b"\r\n");
