@@ -88,14 +88,10 @@ impl Remote {
 struct Queued(Rc<Remote>);
 
 impl Queued {
-    /// # Errors
-    /// `TimedOut` if too many wait already.
-    fn new(remote: &Rc<Remote>, disk: &Disk) -> io::Result<Queued> {
-        if remote.is_crowded(disk) {
-            return Err(ErrorKind::TimedOut.into());
-        }
+    /// Who has come so far is not refused any more: [`Remote::is_crowded`] is asked before.
+    fn new(remote: &Rc<Remote>) -> Queued {
         remote.waiting.set(remote.waiting.get() + 1);
-        Ok(Queued(Rc::clone(remote)))
+        Queued(Rc::clone(remote))
     }
 }
 
@@ -221,10 +217,7 @@ impl Worker {
         let at = range.start;
         let (pool, queued) = if let Place::Remote(lane) = file.place() {
             let remote = self.buffers.remote(lane);
-            // An answer that has begun is not broken off because others wait too.
-            let queued = is_first
-                .then(|| Queued::new(&remote, self.io.disk()))
-                .transpose()?;
+            let queued = is_first.then(|| Queued::new(&remote));
             (remote.pool.clone(), queued)
         } else {
             let pool = self.buffers.hot.clone();
