@@ -1,9 +1,8 @@
 //! Bounds on what clients may take: connections, descriptors, time, and turns of the loop. Traps 65
-//! to 70, 75 and 85. Whoever goes too far is cut off; the others do not notice.
+//! to 70 and 85. Whoever goes too far is cut off; the others do not notice.
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::net::{SocketAddr, TcpStream};
 use std::thread;
 use std::time::Duration;
 
@@ -254,69 +253,6 @@ fn silent_connections_do_not_keep_others_out_for_ever() {
         assert_eq!(get(server.addr(), "/a").body, b"alpha");
         drop(silent);
     });
-}
-
-/// Has `greedy` run beside a client that asks for something small 300 times.
-fn beside(server: &Server, greedy: impl Fn(&AtomicBool, &AtomicU64) + Sync) {
-    let (stop, progress) = (AtomicBool::new(false), AtomicU64::new(0));
-    thread::scope(|scope| {
-        scope.spawn(|| greedy(&stop, &progress));
-        eventually("it has begun", || progress.load(Ordering::SeqCst) > 0);
-        let mut other = Client::connect(server.addr());
-        for _ in 0..150 {
-            assert_eq!(other.get("/a").body, b"alpha");
-            assert_eq!(get(server.addr(), "/a").body, b"alpha");
-        }
-        let before = progress.load(Ordering::SeqCst);
-        eventually("it still goes on", || {
-            progress.load(Ordering::SeqCst) > before
-        });
-        stop.store(true, Ordering::SeqCst);
-    });
-}
-
-/// Sends `request` over and over and takes whatever comes, until told to stop.
-fn flood(addr: SocketAddr, request: &[u8], stop: &AtomicBool, progress: &AtomicU64) {
-    let client = Client::connect(addr);
-    let many = request.repeat(1 + 60_000 / request.len());
-    thread::scope(|scope| {
-        scope.spawn(|| while client.stream().write_all(&many).is_ok() {});
-        let mut part = vec![0; 1 << 20];
-        while !stop.load(Ordering::SeqCst) {
-            let read = client.stream().read(&mut part).expect("answers");
-            assert!(read > 0, "the connection ended");
-            progress.fetch_add(read as u64, Ordering::SeqCst);
-        }
-        let _ = client.stream().shutdown(Shutdown::Both);
-    });
-}
-
-#[test]
-fn one_that_always_reads_and_always_asks_leaves_turns_to_others() {
-    // In memory too, where no read ever waits.
-    let memory = tempfile::tempdir_in("/dev/shm").ok();
-    let disk = tree();
-    let mut roots = vec![disk.path()];
-    if let Some(memory) = &memory {
-        for name in ["a", "large"] {
-            std::fs::copy(disk.path().join(name), memory.path().join(name)).expect("a copy");
-        }
-        roots.push(memory.path());
-    }
-    for root in roots {
-        each_backend(root, |server| {
-            for request in [
-                "GET /large HTTP/1.1\r\nHost: t\r\n\r\n",
-                "GET /a HTTP/1.1\r\nHost: t\r\n\r\n",
-                "GET /missing HTTP/1.1\r\nHost: t\r\n\r\n",
-                "DELETE / HTTP/1.1\r\nHost: t\r\n\r\n",
-            ] {
-                beside(server, |stop, progress| {
-                    flood(server.addr(), request.as_bytes(), stop, progress);
-                });
-            }
-        });
-    }
 }
 
 /// What slowhttptest does, and a flood of ranges, all at once.

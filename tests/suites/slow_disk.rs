@@ -349,7 +349,8 @@ fn eight_phases_of_a_slow_disk() {
     if let Some(reason) = fuse::missing() {
         return skipped("eight_phases_of_a_slow_disk", &reason);
     }
-    let phases: [Option<fn(Script) -> Script>; 4] = [
+    type Slowness = fn(Script) -> Script;
+    let phases: [Option<Slowness>; 4] = [
         None,
         Some(|script| {
             script
