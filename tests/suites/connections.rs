@@ -336,7 +336,7 @@ fn one_that_always_reads_and_always_asks_leaves_turns_to_others() {
     let mut roots = vec![disk.path()];
     if let Some(memory) = &memory {
         for name in ["a", "large"] {
-            std::fs::copy(disk.path().join(name), memory.path().join(name)).expect("a copy");
+            fs::copy(disk.path().join(name), memory.path().join(name)).expect("a copy");
         }
         roots.push(memory.path());
     }

@@ -1,4 +1,4 @@
-//! Bounds on what clients may take: connections, descriptors, time, and turns of the loop. Traps 65
+//! Bounds on what clients may take: connections, descriptors and time. Traps 65
 //! to 70 and 85. Whoever goes too far is cut off; the others do not notice.
 
 use std::io::{ErrorKind, Read, Write};
