@@ -28,7 +28,7 @@ use crate::stop::Stop;
 const ACCEPTS_PER_TURN: usize = 64;
 /// While there is no room nobody may say so for this long: descriptors may also come back elsewhere
 /// in the process, and connections become silent.
-const EXHAUSTED_PAUSE: Duration = Duration::from_millis(500);
+const EXHAUSTED_PAUSE: Duration = Duration::from_millis(100);
 /// Connections that are turned away with an answer, at a time; more are just closed.
 const TURNED_AWAY_MAX: usize = 64;
 /// Seconds after which who was turned away may try again.
@@ -141,13 +141,22 @@ enum Never {}
 
 impl Worker {
     async fn accept(self: &Rc<Self>, listener: &TcpListener) -> io::Result<Never> {
+        let mut shortages = 0;
         loop {
             for _ in 0..ACCEPTS_PER_TURN {
                 self.room().await;
                 match listener.accept().await {
-                    Ok((stream, peer)) => self.admit(stream, peer).await,
+                    Ok((stream, peer)) => {
+                        shortages = 0;
+                        self.admit(stream, peer).await;
+                    }
                     Err(error) if is_shortage(&error) => {
-                        self.shed();
+                        // Others in the process, or of the system, took more than was foreseen;
+                        // not for a moment only, if it lasts.
+                        if shortages > 0 {
+                            self.shed();
+                        }
+                        shortages += 1;
                         self.change().await;
                     }
                     Err(error) => return Err(error),
