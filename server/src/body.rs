@@ -7,15 +7,18 @@
 //! read keeps its buffer only while buffers are plenty; else the rest is read again, from the
 //! page cache, when it is ready.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::io::{self, ErrorKind, IoSlice};
 use std::ops::Range;
+use std::rc::Rc;
 
 use ambidex::disk::policy::{Lane, Place};
-use ambidex::disk::{File, IoBuf, Pool, PoolBuf, ReadFlags};
-use ambidex::net::TcpStream;
+use ambidex::disk::{File, Handle as Disk, IoBuf, Pool, PoolBuf, ReadFlags};
 
+use crate::rate::Pace;
+use crate::respond::Exchange;
 use crate::serve::Worker;
+use crate::work::LANE_QUEUE_MAX;
 
 /// Bytes read at a time: submitting a cold read of 256 KiB would take 0.1 ms of the loop.
 const CHUNK_BYTES: usize = 128 * 1024;
@@ -25,12 +28,27 @@ const HOT_BUFFERS: usize = 32;
 const COLD_BUFFERS: usize = 64;
 /// Reads that wait for one network or FUSE mount; the engine allows it no more in flight.
 const REMOTE_BUFFERS: usize = 32;
+/// Bytes sent in a row before others have a turn: a client that always has room would else keep
+/// the loop for itself.
+const TURN_BYTES: usize = 4 * CHUNK_BYTES;
+/// What the kernel may hold of an answer beyond what is on its way to the client. Without a bound
+/// it takes megabytes, and says that there is room again only after a third of that: a slow
+/// client would look like one that takes nothing.
+const UNSENT_BYTES: u32 = 256 * 1024;
 
 /// The buffers of one worker: 12 MiB, and 4 MiB for each remote mount; only what is used is backed.
 pub(crate) struct Buffers {
     hot: Pool,
     cold: Pool,
-    remote: RefCell<Vec<(Lane, Pool)>>,
+    remote: RefCell<Vec<Rc<Remote>>>,
+}
+
+/// The buffers for one mount that may hang.
+pub(crate) struct Remote {
+    lane: Lane,
+    pool: Pool,
+    /// Answers that have not begun and wait for a buffer.
+    waiting: Cell<usize>,
 }
 
 impl Buffers {
@@ -42,18 +60,44 @@ impl Buffers {
         }
     }
 
-    /// The pool for reads that wait for `place`.
-    fn waiting(&self, place: Place) -> Pool {
-        let Place::Remote(lane) = place else {
-            return self.cold.clone();
-        };
+    /// What reads from the mount of `lane` share.
+    pub(crate) fn remote(&self, lane: Lane) -> Rc<Remote> {
         let mut remote = self.remote.borrow_mut();
-        if let Some((_, pool)) = remote.iter().find(|(known, _)| *known == lane) {
-            return pool.clone();
+        if let Some(known) = remote.iter().find(|known| known.lane == lane) {
+            return Rc::clone(known);
         }
-        let pool = Pool::new(REMOTE_BUFFERS, CHUNK_BYTES);
-        remote.push((lane, pool.clone()));
-        pool
+        let new = Rc::new(Remote {
+            lane,
+            pool: Pool::new(REMOTE_BUFFERS, CHUNK_BYTES),
+            waiting: Cell::new(0),
+        });
+        remote.push(Rc::clone(&new));
+        new
+    }
+}
+
+impl Remote {
+    /// Whether so many wait for this mount, for a buffer or for their turn, that one more had
+    /// better not.
+    pub(crate) fn is_crowded(&self, disk: &Disk) -> bool {
+        self.waiting.get() + disk.waiting_in(self.lane) >= LANE_QUEUE_MAX
+    }
+}
+
+/// One answer more that waits for a buffer.
+struct Queued(Rc<Remote>);
+
+impl Queued {
+    /// Who has come so far is not refused any more: [`Remote::is_crowded`] is asked before.
+    fn new(remote: &Rc<Remote>) -> Queued {
+        remote.waiting.set(remote.waiting.get() + 1);
+        Queued(Rc::clone(remote))
+    }
+}
+
+impl Drop for Queued {
+    fn drop(&mut self) {
+        self.0.waiting.set(self.0.waiting.get() - 1);
     }
 }
 
@@ -81,22 +125,34 @@ impl Worker {
     ///
     /// # Errors
     /// Those of the socket; of the file; `UnexpectedEof` if the file has become shorter;
-    /// `TimedOut` if the client takes nothing. Nothing more may be sent then: what the client has
-    /// is visibly cut short.
+    /// `TimedOut` if the client takes nothing or too little, or the disk gives nothing. Nothing
+    /// more may be sent then: what the client has is visibly cut short. Except if the first read
+    /// failed and `head` begins the answer: then `exchange.work` says what to answer instead.
     pub(crate) async fn send_file(
         &self,
-        stream: &TcpStream,
+        exchange: &Exchange<'_>,
         head: &[u8],
         file: &File,
         range: Range<u64>,
     ) -> io::Result<()> {
+        let stream = exchange.stream;
+        let mut pace = Pace::new(&self.limits);
         let mut head = head;
         let mut at = range.start;
-        let mut chunk: Option<Chunk> = None;
+        let mut in_a_row = 0;
+        let mut chunk: Option<Chunk> = if range.is_empty() {
+            None
+        } else {
+            Some(self.read_first(exchange, head, file, range.clone()).await?)
+        };
+        if range.end - at > u64::from(UNSENT_BYTES) {
+            // Refused, memory is bounded by what the system allows a socket.
+            let _ = stream.options().set_tcp_notsent_lowat(UNSENT_BYTES);
+        }
         while at < range.end {
             let current = match chunk.take() {
                 Some(chunk) if !chunk.from(at).is_empty() => chunk,
-                _ => self.read(file, at..range.end).await?,
+                _ => self.read_later(file, at..range.end).await?,
             };
             let bytes = current.from(at);
             let sent = match stream.try_write_vectored(&[IoSlice::new(head), IoSlice::new(bytes)]) {
@@ -107,13 +163,19 @@ impl Worker {
             let all = sent == head.len() + bytes.len();
             head = &head[of_head..];
             at += (sent - of_head) as u64;
+            pace.taken(sent);
+            in_a_row += sent;
             if !all {
                 if current.is_scarce() {
                     drop(current);
                 } else {
                     chunk = Some(current);
                 }
-                self.writable(stream).await?;
+                self.writable(stream, &mut pace).await?;
+                in_a_row = 0;
+            } else if in_a_row >= TURN_BYTES {
+                self.io.yield_now().await;
+                in_a_row = 0;
             }
         }
         if head.is_empty() {
@@ -122,12 +184,47 @@ impl Worker {
         self.send(stream, head).await
     }
 
+    /// The first bytes, in the time that the request has left. While nothing has been sent there
+    /// can be another answer.
+    async fn read_first(
+        &self,
+        exchange: &Exchange<'_>,
+        head: &[u8],
+        file: &File,
+        range: Range<u64>,
+    ) -> io::Result<Chunk> {
+        let read = self.in_time(&exchange.work, self.read(file, range, true));
+        let read = read.await.unwrap_or_else(|late| Err(late.into()));
+        if let Err(error) = &read
+            && head.starts_with(b"HTTP/")
+        {
+            exchange.work.fail(error);
+        }
+        read
+    }
+
+    /// Further bytes: each read has all the time that a disk may take.
+    async fn read_later(&self, file: &File, range: Range<u64>) -> io::Result<Chunk> {
+        let read = self.read(file, range, false);
+        match self.limits.disk_deadline {
+            Some(patience) => self.io.timeout(patience, read).await?,
+            None => read.await,
+        }
+    }
+
     /// Reads some bytes, at least one.
-    async fn read(&self, file: &File, range: Range<u64>) -> io::Result<Chunk> {
+    async fn read(&self, file: &File, range: Range<u64>, is_first: bool) -> io::Result<Chunk> {
         let at = range.start;
-        if !matches!(file.place(), Place::Remote(_)) {
+        let (pool, queued) = if let Place::Remote(lane) = file.place() {
+            let remote = self.buffers.remote(lane);
+            let queued = is_first.then(|| Queued::new(&remote));
+            (remote.pool.clone(), queued)
+        } else {
             let pool = self.buffers.hot.clone();
-            let bytes = self.read_into(&pool, file, &range, ReadFlags::NOWAIT).await;
+            let buffer = pool.take().await;
+            let bytes = self
+                .read_into(buffer, file, &range, ReadFlags::NOWAIT)
+                .await;
             match bytes {
                 // 0 may be the end, or Linux 5.9 saying "not cached": ask again, waiting.
                 Ok(bytes) if !bytes.is_empty() => {
@@ -136,10 +233,12 @@ impl Worker {
                 Err(error) if !may_be_cold(&error) => return Err(error),
                 _ => {}
             }
-        }
-        let pool = self.buffers.waiting(file.place());
+            (self.buffers.cold.clone(), None)
+        };
+        let buffer = pool.take().await;
+        drop(queued);
         let bytes = self
-            .read_into(&pool, file, &range, ReadFlags::default())
+            .read_into(buffer, file, &range, ReadFlags::default())
             .await?;
         if bytes.is_empty() {
             return Err(ErrorKind::UnexpectedEof.into());
@@ -149,13 +248,13 @@ impl Worker {
 
     async fn read_into(
         &self,
-        pool: &Pool,
+        buffer: PoolBuf,
         file: &File,
         range: &Range<u64>,
         flags: ReadFlags,
     ) -> io::Result<PoolBuf> {
         let left = usize::try_from(range.end - range.start).unwrap_or(usize::MAX);
-        let buffer = pool.take().await.slice(0..left.min(CHUNK_BYTES));
+        let buffer = buffer.slice(0..left.min(CHUNK_BYTES));
         let (result, buffer) = file.read_at_with(buffer, range.start, flags).await;
         result.map(|_| buffer.into_inner())
     }

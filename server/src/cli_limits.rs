@@ -34,18 +34,19 @@ pub(crate) struct LimitFlags {
         hide_env = true
     )]
     write_timeout: Option<Seconds>,
-    /// Bytes a second that a client must take of its answer
+    /// Bytes a second that a client must take of its answer, on average; 0 is no limit [default: 100]
     #[arg(long, value_name = "BYTES", env = "AMBIDEX_MIN_RATE", hide_env = true)]
     min_rate: Option<u64>,
-    /// Seconds that a disk may take to find a file; then 503
+    /// Seconds that a disk may take to open a file or to give some of it, then 503; 0 is no limit
+    /// [default: 30]
     #[arg(
         long,
         value_name = "SECONDS",
         env = "AMBIDEX_DISK_DEADLINE",
         hide_env = true
     )]
-    disk_deadline: Option<Seconds>,
-    /// Connections at once, of each worker
+    disk_deadline: Option<SecondsOrNone>,
+    /// Connections at once [default: 16384]
     #[arg(
         long,
         value_name = "N",
@@ -53,7 +54,7 @@ pub(crate) struct LimitFlags {
         hide_env = true
     )]
     max_connections: Option<usize>,
-    /// Connections at once from one address, of each worker
+    /// Connections at once from one address [default: no limit]
     #[arg(
         long,
         value_name = "N",
@@ -118,6 +119,31 @@ impl Seconds {
     }
 }
 
+/// As [`Seconds`], and 0 stands for no limit.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq)]
+#[serde(try_from = "f64")]
+pub(crate) struct SecondsOrNone(Option<Duration>);
+
+impl TryFrom<f64> for SecondsOrNone {
+    type Error = &'static str;
+
+    fn try_from(seconds: f64) -> Result<SecondsOrNone, &'static str> {
+        if seconds == 0.0 {
+            return Ok(SecondsOrNone(None));
+        }
+        Seconds::try_from(seconds).map(|seconds| SecondsOrNone(Some(seconds.0)))
+    }
+}
+
+impl std::str::FromStr for SecondsOrNone {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<SecondsOrNone, &'static str> {
+        let seconds: f64 = text.parse().map_err(|_| "not a number of seconds")?;
+        seconds.try_into()
+    }
+}
+
 impl LimitFlags {
     /// What is missing here is taken from `other`.
     pub(crate) fn or(self, other: LimitFlags) -> LimitFlags {
@@ -167,12 +193,15 @@ impl LimitFlags {
             idle_timeout: time(self.idle_timeout, defaults.idle_timeout),
             write_timeout: time(self.write_timeout, defaults.write_timeout),
             grace_period: time(grace_period, defaults.grace_period),
-            disk_deadline: self
-                .disk_deadline
-                .map(Seconds::duration)
-                .or(defaults.disk_deadline),
-            min_rate: self.min_rate.or(defaults.min_rate),
-            connections_max: self.max_connections.or(defaults.connections_max),
+            disk_deadline: match self.disk_deadline {
+                Some(given) => given.0,
+                None => defaults.disk_deadline,
+            },
+            min_rate: match self.min_rate {
+                Some(0) => None,
+                given => given.or(defaults.min_rate),
+            },
+            connections_max: self.max_connections.unwrap_or(defaults.connections_max),
             connections_per_address_max: self
                 .max_connections_per_address
                 .or(defaults.connections_per_address_max),

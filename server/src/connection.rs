@@ -1,7 +1,6 @@
 //! One connection: requests in, answers out, in order.
 
-use std::cell::Cell;
-use std::io::{self, ErrorKind};
+use std::io::{self, ErrorKind, IoSlice};
 use std::net::Shutdown;
 use std::time::{Duration, Instant};
 
@@ -12,7 +11,9 @@ use crate::http::head::Status;
 use crate::http::request::{
     Body, Bounds, Expectation, Method, Parsed, Refusal, Request, parse_within,
 };
+use crate::rate::Pace;
 use crate::serve::Worker;
+use crate::shed::Rest;
 
 /// Bytes read at a time.
 pub(crate) const READ_BYTES: usize = 16 * 1024;
@@ -24,6 +25,8 @@ const EMPTY_LINES_MAX: usize = 4;
 const LINGER: Duration = Duration::from_secs(2);
 /// How much of what the client still sends a lingering close reads.
 const LINGER_BYTES_MAX: u64 = 1024 * 1024;
+/// Short answers in a row before others have a turn: one client may send requests without end.
+const SENDS_PER_TURN: u32 = 64;
 
 /// Why a connection ends.
 enum End {
@@ -56,7 +59,7 @@ enum Step {
 
 impl Worker {
     /// Serves one connection to its end. `idle` tells the outside when nothing is under way.
-    pub(crate) async fn converse(&self, stream: TcpStream, idle: &Cell<bool>) {
+    pub(crate) async fn converse(&self, stream: TcpStream, idle: &Rest) {
         match self.requests(&stream, idle).await {
             Ok(End::Linger) => self.linger(&stream).await,
             // Reset, timed out, or a file that broke off: there is nobody to tell.
@@ -66,7 +69,7 @@ impl Worker {
 
     /// One request after the other. Nothing is read while one is answered: that bounds how many a
     /// client can have waiting here.
-    async fn requests(&self, stream: &TcpStream, idle: &Cell<bool>) -> io::Result<End> {
+    async fn requests(&self, stream: &TcpStream, idle: &Rest) -> io::Result<End> {
         let mut input = Vec::new();
         let mut progress = Progress::default();
         loop {
@@ -218,7 +221,7 @@ impl Worker {
 
     /// Closes so that the client gets the whole answer: ends our side, then reads until it ends
     /// its own. Closing with unread input would send RST, which may overtake the answer.
-    async fn linger(&self, stream: &TcpStream) {
+    pub(crate) async fn linger(&self, stream: &TcpStream) {
         if stream.shutdown(Shutdown::Write).is_err() {
             return;
         }
@@ -241,12 +244,22 @@ impl Worker {
     /// Sends all of `bytes`.
     ///
     /// # Errors
-    /// Those of the socket; `TimedOut` if the client takes nothing.
+    /// Those of the socket; `TimedOut` if the client takes nothing, or too little.
     pub(crate) async fn send(&self, stream: &TcpStream, bytes: &[u8]) -> io::Result<()> {
+        let sends = self.sends.get().wrapping_add(1);
+        self.sends.set(sends);
+        if sends.is_multiple_of(SENDS_PER_TURN) {
+            self.io.yield_now().await;
+        }
+        let mut pace = Pace::new(&self.limits);
         let mut rest = bytes;
         while !rest.is_empty() {
-            let write = stream.write(rest);
-            let sent = self.io.timeout(self.limits.write_timeout, write).await??;
+            let Some(sent) = stream.try_write_vectored(&[IoSlice::new(rest)]) else {
+                self.writable(stream, &mut pace).await?;
+                continue;
+            };
+            let sent = sent?;
+            pace.taken(sent);
             rest = &rest[sent..];
         }
         Ok(())
@@ -255,13 +268,14 @@ impl Worker {
     /// Waits until the client takes more.
     ///
     /// # Errors
-    /// `TimedOut` if it does not.
-    pub(crate) async fn writable(&self, stream: &TcpStream) -> io::Result<()> {
+    /// `TimedOut` if it does not, or is slower than it must be.
+    pub(crate) async fn writable(&self, stream: &TcpStream, pace: &mut Pace) -> io::Result<()> {
+        let since = self.io.now();
         let writable = stream.writable();
         self.io
             .timeout(self.limits.write_timeout, writable)
             .await??;
-        Ok(())
+        pace.waited(self.io.now().saturating_duration_since(since))
     }
 }
 

@@ -73,8 +73,7 @@ impl Worker {
         if exchange.request.method == Method::Head || range.is_empty() {
             return self.send(exchange.stream, &head).await;
         }
-        self.send_file(exchange.stream, &head, &found.file, range)
-            .await
+        self.send_file(exchange, &head, &found.file, range).await
     }
 
     /// Sends several parts as multipart/byteranges: RFC 9110, 14.6.
@@ -97,7 +96,7 @@ impl Worker {
         let mut before = head;
         for (part_head, part) in heads.iter().zip(parts) {
             before.extend_from_slice(part_head.as_bytes());
-            self.send_file(exchange.stream, &before, &found.file, part.clone())
+            self.send_file(exchange, &before, &found.file, part.clone())
                 .await?;
             before.clear();
         }

@@ -19,6 +19,7 @@
 //! # Ok::<(), std::io::Error>(())
 //! ```
 
+mod admission;
 mod body;
 mod config;
 mod connection;
@@ -36,12 +37,15 @@ mod locate;
 mod mime;
 mod policy;
 pub mod probe;
+mod rate;
 mod respond;
 mod route;
 mod serve;
 mod server;
+mod shed;
 mod site;
 mod stop;
+mod work;
 pub mod workers;
 
 pub use config::Config;

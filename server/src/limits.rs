@@ -17,16 +17,21 @@ pub struct Limits {
     pub idle_timeout: Duration,
     /// How long a client may take no byte of its answer; then it is cut off.
     pub write_timeout: Duration,
+    /// Bytes per second that a client must take of its answer, on average over as long as
+    /// [`Limits::write_timeout`]; a slower one is cut off. Only the time counts for which the
+    /// server waits for the client. `None` lets them be as slow as the time-out allows.
+    pub min_rate: Option<u64>,
+    /// How long opening a file, its metadata and its first bytes may take all together; then 503.
+    /// The same goes for each later read; then the connection is cut. `None` waits for ever.
+    pub disk_deadline: Option<Duration>,
+    /// Most connections at a time, of all workers together; the next is answered 503. Fewer if
+    /// the process may not have so many descriptors (RLIMIT_NOFILE).
+    pub connections_max: usize,
+    /// Most connections of one client at a time, a client being an IPv4 address or an IPv6 /64;
+    /// the next is answered 503.
+    pub connections_per_address_max: Option<usize>,
     /// After a stop: how long answers in flight may take.
     pub grace_period: Duration,
-    /// How long a disk may take to open a file or to list a directory; then 503 with `Retry-After`.
-    pub disk_deadline: Option<Duration>,
-    /// Bytes a second that a client must take of its answer; slower ones are cut off.
-    pub min_rate: Option<u64>,
-    /// Most connections at once, of each worker.
-    pub connections_max: Option<usize>,
-    /// Most connections at once from one address, of each worker.
-    pub connections_per_address_max: Option<usize>,
     /// Most bytes of a request's line and header fields together; then 431.
     pub header_bytes_max: usize,
     /// Most header fields of a request, up to 1,024; then 431.
@@ -41,11 +46,12 @@ impl Default for Limits {
             header_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(60),
             write_timeout: Duration::from_secs(30),
-            grace_period: Duration::from_secs(10),
-            disk_deadline: None,
-            min_rate: None,
-            connections_max: None,
+            // Below any link that people wait for; attacks by reading slowly take a few bytes.
+            min_rate: Some(100),
+            disk_deadline: Some(Duration::from_secs(30)),
+            connections_max: 16_384,
             connections_per_address_max: None,
+            grace_period: Duration::from_secs(10),
             header_bytes_max: 16 * 1024,
             fields_max: 100,
             target_bytes_max: 8 * 1024,

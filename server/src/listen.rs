@@ -9,7 +9,6 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
-use std::time::Duration;
 
 use ambidex::Handle;
 use ambidex::net::socket2::SockRef;
@@ -18,8 +17,6 @@ use ambidex::net::{
 };
 use listenfd::ListenFd;
 
-/// How long to wait for descriptors or memory: the connections stay in the kernel's queue.
-const EXHAUSTED_PAUSE: Duration = Duration::from_millis(100);
 /// The first descriptor that is passed; sd_listen_fds(3).
 const PASSED_FIRST: usize = 3;
 /// More than anybody passes.
@@ -144,17 +141,18 @@ impl Listener {
         })
     }
 
-    /// Waits for the next connection, through shortages. Its peer has an address unless it is local.
+    /// Waits for the next connection. Its peer has an address unless it is local.
     ///
     /// # Errors
-    /// Those that end the listener.
+    /// `EMFILE`, `ENFILE`, `ENOBUFS`, `ENOMEM`, after which the connection waits on; those that end
+    /// the listener.
     ///
     /// # Cancel safety
     /// Safe.
     pub(crate) async fn accept(&self, io: &Handle) -> io::Result<(TcpStream, Option<SocketAddr>)> {
         let source = match &self.kind {
             Kind::Tcp(listener) => {
-                let (stream, peer) = io.accept(listener).await?;
+                let (stream, peer) = listener.accept().await?;
                 return Ok((stream, Some(peer)));
             }
             Kind::Shared(source) => source,
@@ -184,9 +182,6 @@ impl Listener {
                         | libc::EHOSTUNREACH,
                     ) => {
                         io.yield_now().await;
-                    }
-                    Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM) => {
-                        io.sleep(EXHAUSTED_PAUSE).await;
                     }
                     _ => return Err(error),
                 },

@@ -16,7 +16,6 @@ use crate::http::request::Request;
 use crate::http::target::{self, Target};
 use crate::mime::{compressible, extension};
 use crate::serve::Worker;
-use crate::site;
 
 /// A file, as one of the forms in which it can be sent.
 pub(crate) struct Representation {
@@ -170,8 +169,7 @@ impl Worker {
         }
         let found = host.site.find_within(path, &host.files).await;
         let file = found.map_err(|error| status_of(&error))?;
-        let metadata = site::metadata(&file).await;
-        let metadata = metadata.map_err(|error| status_of(&error))?;
+        let metadata = self.metadata(&file).await?;
         Ok(Entry { file, metadata })
     }
 

@@ -11,7 +11,8 @@ use crate::http::request::{Expectation, Method, Refusal, Request};
 use crate::http::target;
 use crate::locate::Found;
 use crate::route::Detour;
-use crate::serve::Worker;
+use crate::serve::{RETRY_SECONDS, Worker};
+use crate::work::Work;
 
 /// What can be done with a file.
 const ALLOW: &str = "GET, HEAD, OPTIONS";
@@ -23,6 +24,7 @@ pub(crate) struct Exchange<'a> {
     pub(crate) host: Rc<Host>,
     /// Whether the connection goes on after the answer.
     pub(crate) keep_alive: bool,
+    pub(crate) work: Work,
 }
 
 impl Worker {
@@ -49,6 +51,7 @@ impl Worker {
             request,
             host,
             keep_alive,
+            work: self.work(),
         };
         if request.expectation == Expectation::Other {
             self.send_text(&exchange, Status(417)).await?;
@@ -99,13 +102,19 @@ impl Worker {
             self.send_text(&exchange, Status(400)).await?;
             return Ok(false);
         };
-        match self.locate(&exchange.host, request, &target).await {
-            Ok(Found::File(found)) => self.deliver(&exchange, &found).await?,
-            Ok(Found::Redirect(location)) => {
+        match self.find(&exchange, &target).await {
+            Ok((Found::File(found), _place)) => {
+                let delivered = self.deliver(&exchange, &found).await;
+                match exchange.work.failure() {
+                    Some(status) => self.send_error(&exchange, status).await?,
+                    None => delivered?,
+                }
+            }
+            Ok((Found::Redirect(location), _)) => {
                 let head = self.head(Status(301)).field("Location", location);
                 self.send_text_with(&exchange, head, Status(301)).await?;
             }
-            Ok(Found::Listing(listed)) => {
+            Ok((Found::Listing(listed), _place)) => {
                 return self.send_listing(&exchange, &target, *listed).await;
             }
             Err(status) => self.send_error(&exchange, status).await?,
@@ -169,7 +178,7 @@ impl Worker {
     ) -> io::Result<()> {
         let mut head = self.head(status);
         if status.0 == 503 {
-            head = head.text("Retry-After", "1");
+            head = head.field("Retry-After", RETRY_SECONDS);
         }
         self.send_text_with(exchange, head, status).await
     }

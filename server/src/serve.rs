@@ -3,32 +3,44 @@
 use std::cell::{Cell, Ref, RefCell};
 use std::future::poll_fn;
 use std::io;
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::task::{Poll, Waker};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use ambidex::net::{TcpListener, TcpStream};
 use ambidex::{Handle, JoinHandle};
 use futures_lite::future;
 use slab::Slab;
 
+use crate::admission::{Admission, Descriptors, Entry, Full};
 use crate::body::Buffers;
 use crate::config::Config;
 use crate::connection::READ_BYTES;
 use crate::hosts::Hosts;
+use crate::http::head::Status;
 use crate::limits::Limits;
 use crate::listen::Listener;
 use crate::server::Server;
+use crate::shed::Rest;
 use crate::site::Site;
 use crate::stop::Stop;
 
 /// Connections accepted in a row before others have a turn.
 const ACCEPTS_PER_TURN: usize = 64;
+/// While there is no room nobody may say so for this long: descriptors may also come back elsewhere
+/// in the process, and connections become silent.
+const EXHAUSTED_PAUSE: Duration = Duration::from_millis(100);
+/// Connections that are turned away with an answer, at a time; more are just closed.
+const TURNED_AWAY_MAX: usize = 64;
+/// Seconds after which who was turned away may try again.
+pub(crate) const RETRY_SECONDS: u32 = 1;
 
 /// A connection as the worker sees it.
 struct Connection {
-    task: JoinHandle<()>,
-    idle: Rc<Cell<bool>>,
+    /// `None` once it has been told to end.
+    task: Option<JoinHandle<()>>,
+    rest: Rc<Rest>,
 }
 
 /// What all connections of one engine share.
@@ -40,9 +52,16 @@ pub(crate) struct Worker {
     pub(crate) buffers: Buffers,
     /// What has just arrived on some connection.
     pub(crate) scratch: RefCell<Box<[u8]>>,
+    /// Short answers so far.
+    pub(crate) sends: Cell<u32>,
     /// The second it was made in, and the text.
     date: RefCell<(u64, String)>,
+    admission: Admission,
+    pub(crate) descriptors: Rc<Descriptors>,
     connections: RefCell<Slab<Connection>>,
+    /// Counts rests, so that the longest can be found.
+    turn: Rc<Cell<u64>>,
+    turned_away: Cell<usize>,
     /// Waits for `connections` to be empty.
     drained: Cell<Option<Waker>>,
 }
@@ -76,6 +95,7 @@ pub(crate) async fn run(
     hosts: Hosts,
     limits: Limits,
     stop: &Stop,
+    admission: Admission,
 ) -> io::Result<()> {
     let worker = Rc::new(Worker {
         io: io.clone(),
@@ -84,8 +104,13 @@ pub(crate) async fn run(
         stop: stop.clone(),
         buffers: Buffers::new(),
         scratch: RefCell::new(vec![0; READ_BYTES].into_boxed_slice()),
+        sends: Cell::default(),
         date: RefCell::default(),
+        descriptors: Rc::new(admission.descriptors()),
+        admission,
         connections: RefCell::default(),
+        turn: Rc::default(),
+        turned_away: Cell::default(),
         drained: Cell::default(),
     });
     let accepting = async {
@@ -122,43 +147,127 @@ enum Never {}
 
 impl Worker {
     async fn accept(self: &Rc<Self>, listener: &Listener) -> io::Result<Never> {
+        let mut shortages = 0;
         loop {
             for _ in 0..ACCEPTS_PER_TURN {
-                let (stream, _peer) = listener.accept(&self.io).await?;
-                self.start(stream);
+                self.room().await;
+                match listener.accept(&self.io).await {
+                    Ok((stream, peer)) => {
+                        shortages = 0;
+                        self.admit(stream, peer).await;
+                    }
+                    Err(error) if is_shortage(&error) => {
+                        // Others in the process, or of the system, took more than was foreseen;
+                        // not for a moment only, if it lasts.
+                        if shortages > 0 {
+                            self.shed();
+                        }
+                        shortages += 1;
+                        self.change().await;
+                    }
+                    Err(error) => return Err(error),
+                }
             }
             self.io.yield_now().await;
         }
     }
 
-    fn start(self: &Rc<Self>, stream: TcpStream) {
+    /// Waits until one more connection leaves enough descriptors to the files of the others. Who
+    /// is not accepted waits in the kernel's queue.
+    async fn room(&self) {
+        while !self.descriptors.have_room() || self.descriptors.are_short() {
+            self.shed();
+            self.change().await;
+        }
+    }
+
+    async fn change(&self) {
+        let change = self.descriptors.change();
+        let _ = self.io.timeout(EXHAUSTED_PAUSE, change).await;
+    }
+
+    async fn admit(self: &Rc<Self>, stream: TcpStream, peer: Option<SocketAddr>) {
+        let address = peer.map(|peer| peer.ip());
+        let enter = || self.admission.enter(address, &self.limits);
+        let mut entry = enter();
+        if matches!(entry, Err(Full::All)) && self.shed() > 0 {
+            // What was told to end ends in the next turn.
+            self.io.yield_now().await;
+            entry = enter();
+        }
+        match entry {
+            Ok(entry) => self.start(stream, Some(entry)),
+            Err(_) if self.turned_away.get() < TURNED_AWAY_MAX => self.start(stream, None),
+            Err(_) => drop(stream),
+        }
+    }
+
+    /// Serves a connection, or turns it away if it was not let in.
+    fn start(self: &Rc<Self>, stream: TcpStream, entry: Option<Entry>) {
         let mut connections = self.connections.borrow_mut();
-        let entry = connections.vacant_entry();
+        let vacant = connections.vacant_entry();
         let guard = Guard {
             worker: Rc::clone(self),
-            key: entry.key(),
+            key: vacant.key(),
         };
-        let idle = Rc::new(Cell::new(true));
+        self.descriptors.connected();
+        let rest = Rest::new(&self.descriptors, &self.turn, self.io.now());
+        let rest = Rc::new(rest);
         let task = self.io.spawn({
-            let idle = Rc::clone(&idle);
-            async move { guard.worker.converse(stream, &idle).await }
+            let rest = Rc::clone(&rest);
+            async move {
+                match &entry {
+                    Some(_) => guard.worker.converse(stream, &rest).await,
+                    None => guard.worker.turn_away(stream, &rest).await,
+                }
+            }
         });
-        entry.insert(Connection { task, idle });
+        let task = Some(task);
+        vacant.insert(Connection { task, rest });
+    }
+
+    /// Says that there is no room, and closes.
+    async fn turn_away(&self, stream: TcpStream, rest: &Rest) {
+        rest.set(false);
+        self.turned_away.set(self.turned_away.get() + 1);
+        let head = self.head(Status(503));
+        let head = head.field("Retry-After", RETRY_SECONDS);
+        let bytes = head.field("Content-Length", 0).finish(false);
+        if self.send(&stream, &bytes).await.is_ok() {
+            self.linger(&stream).await;
+        }
+        self.turned_away.set(self.turned_away.get() - 1);
+    }
+
+    /// Ends connections that rest, those first that have rested longest; tells how many.
+    pub(crate) fn shed(&self) -> usize {
+        let now = self.io.now();
+        let timeout = self.limits.header_timeout;
+        let mut connections = self.connections.borrow_mut();
+        let resting = connections.iter().filter(|(_, c)| c.task.is_some());
+        let mut resting: Vec<_> = resting
+            .filter_map(|(key, c)| Some((c.rest.age(now, timeout)?, key)))
+            .collect();
+        resting.sort_unstable();
+        // Some at a time: finding them means looking at all.
+        resting.truncate(1 + connections.len() / 64);
+        let tasks: Vec<_> = resting
+            .iter()
+            .filter_map(|(_, key)| connections[*key].task.take())
+            .collect();
+        drop(connections);
+        let count = tasks.len();
+        tasks.into_iter().for_each(JoinHandle::abort);
+        count
     }
 
     /// Ends the connections that have no request under way.
     fn end_idle(&self) {
-        let connections = self.connections.borrow();
-        let idle = connections.iter().filter(|(_, c)| c.idle.get());
-        let keys: Vec<usize> = idle.map(|(key, _)| key).collect();
+        let mut connections = self.connections.borrow_mut();
+        let idle = connections.iter_mut().filter(|(_, c)| c.rest.get());
+        let tasks: Vec<_> = idle.filter_map(|(_, c)| c.task.take()).collect();
         drop(connections);
-        for key in keys {
-            let connection = self.connections.borrow_mut().try_remove(key);
-            if let Some(connection) = connection {
-                connection.task.abort();
-            }
-        }
-        self.tell_if_drained();
+        tasks.into_iter().for_each(JoinHandle::abort);
     }
 
     async fn drained(&self) {
@@ -191,6 +300,13 @@ impl Worker {
     }
 }
 
+fn is_shortage(error: &io::Error) -> bool {
+    matches!(
+        error.raw_os_error(),
+        Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM)
+    )
+}
+
 const EPOCH: SystemTime = UNIX_EPOCH;
 
 /// Strikes a connection off the list when its task ends, however it ends.
@@ -203,6 +319,7 @@ impl Drop for Guard {
     fn drop(&mut self) {
         let connection = self.worker.connections.borrow_mut().try_remove(self.key);
         drop(connection);
+        self.worker.descriptors.disconnected();
         self.worker.tell_if_drained();
     }
 }

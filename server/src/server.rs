@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use ambidex::Handle;
 
+use crate::admission::Admission;
 use crate::config::Config;
 use crate::files::Files;
 use crate::hook::{After, Answer, Incoming, Outgoing};
@@ -166,9 +167,21 @@ impl Server {
         listeners: Vec<Listener>,
         stop: &Stop,
     ) -> io::Result<()> {
+        let admission = Admission::new(1);
+        self.serve_admitted(io, listeners, stop, admission).await
+    }
+
+    /// As [`Server::serve_all`], on one of several workers that count connections together.
+    pub(crate) async fn serve_admitted(
+        self,
+        io: &Handle,
+        listeners: Vec<Listener>,
+        stop: &Stop,
+        admission: Admission,
+    ) -> io::Result<()> {
         let limits = self.config.limits.clone();
         let hosts = self.hosts().await?;
-        serve::run(io, listeners, hosts, limits, stop).await
+        serve::run(io, listeners, hosts, limits, stop, admission).await
     }
 
     async fn hosts(self) -> io::Result<Hosts> {

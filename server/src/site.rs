@@ -8,7 +8,7 @@ use std::path::Path;
 use std::rc::Rc;
 
 use ambidex::Handle;
-use ambidex::disk::policy::Place;
+use ambidex::disk::policy::{Lane, Place};
 use ambidex::disk::{File, Metadata, OpenOptions, Pool, Resolve};
 
 use crate::error_page::Kept;
@@ -51,6 +51,12 @@ impl Site {
             kept: Rc::default(),
             lists: Pool::new(listing::AT_ONCE_MAX, 1),
         })
+    }
+
+    /// The queue in which opening `path` waits, if it leads to a mount that may hang.
+    pub(crate) fn lane(&self, path: &[u8]) -> Lane {
+        let lane = self.root.place().lane();
+        lane.unwrap_or_else(|| Lane::crossing(path))
     }
 
     /// Opens what `path`, relative and without `..`, names inside the site. It may be of any kind;

@@ -14,6 +14,7 @@ use ambidex::disk::{Backend, Capabilities, Choice};
 use ambidex::net::TcpListener;
 use ambidex::{Engine, Handle, disk};
 
+use crate::admission::{Admission, raise_descriptors};
 use crate::config::Config;
 use crate::files::Files;
 use crate::hosts;
@@ -99,11 +100,14 @@ pub fn run(options: &Options, stop: &Stop, ready: impl FnOnce(Started<'_>)) -> R
     let addresses: Vec<Address> = bound.iter().map(|one| one.address().clone()).collect();
     let sockets = deal(&mut bound, workers)
         .map_err(|error| Error::Start(format!("cannot share a socket: {error}")))?;
+    raise_descriptors();
+    let admission = Admission::new(workers);
     let (sender, receiver) = mpsc::channel();
     for (number, sockets) in sockets.into_iter().enumerate() {
         let worker = Worker {
             options: options.clone(),
             stop: stop.clone(),
+            admission: admission.clone(),
             news: sender.clone(),
         };
         let thread = thread::Builder::new().name(format!("worker-{number}"));
@@ -230,6 +234,7 @@ enum News {
 struct Worker {
     options: Options,
     stop: Stop,
+    admission: Admission,
     news: Sender<News>,
 }
 
@@ -259,7 +264,7 @@ impl Worker {
                 .news
                 .send(News::Accepting(io.disk().capabilities().clone()));
             server
-                .serve_all(&io, listeners, &self.stop)
+                .serve_admitted(&io, listeners, &self.stop, self.admission.clone())
                 .await
                 .map_err(failed)
         });

@@ -1,8 +1,10 @@
 //! Connections that behave badly, and files that change under a response: each harms itself only.
 
 use std::fs::{self, File};
-use std::io::{ErrorKind, Read};
-use std::net::Shutdown;
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Shutdown, SocketAddr};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread;
 use std::time::Duration;
 
 use ambidex_tests::client::{Client, get};
@@ -289,4 +291,102 @@ fn a_file_replaced_while_it_is_sent_arrives_as_it_was() {
         let range = client.request("GET", "/large", &[("Range", "bytes=60000000-60000099")]);
         assert_eq!(range.body, content_at(SEED + 1, 60_000_000, 100));
     }
+}
+
+/// Has `greedy` run beside a client that asks for something small 100 times.
+fn beside(server: &Server, greedy: impl Fn(&AtomicBool, &AtomicU64) + Sync) {
+    let (stop, progress) = (AtomicBool::new(false), AtomicU64::new(0));
+    thread::scope(|scope| {
+        scope.spawn(|| greedy(&stop, &progress));
+        eventually("it has begun", || progress.load(Ordering::SeqCst) > 0);
+        let mut other = Client::connect(server.addr());
+        for _ in 0..50 {
+            assert_eq!(other.get("/a").body, b"alpha");
+            assert_eq!(get(server.addr(), "/a").body, b"alpha");
+        }
+        let before = progress.load(Ordering::SeqCst);
+        eventually("it still goes on", || {
+            progress.load(Ordering::SeqCst) > before
+        });
+        stop.store(true, Ordering::SeqCst);
+    });
+}
+
+/// Sends `request` over and over and takes whatever comes, until told to stop.
+fn flood(addr: SocketAddr, request: &[u8], stop: &AtomicBool, progress: &AtomicU64) {
+    let client = Client::connect(addr);
+    let many = request.repeat(1 + 60_000 / request.len());
+    thread::scope(|scope| {
+        scope.spawn(|| while client.stream().write_all(&many).is_ok() {});
+        let mut part = vec![0; 1 << 20];
+        while !stop.load(Ordering::SeqCst) {
+            let read = client.stream().read(&mut part).expect("answers");
+            assert!(read > 0, "the connection ended");
+            progress.fetch_add(read as u64, Ordering::SeqCst);
+        }
+        let _ = client.stream().shutdown(Shutdown::Both);
+    });
+}
+
+#[test]
+fn one_that_always_reads_leaves_turns_to_others() {
+    // In memory too, where no read ever waits.
+    let memory = tempfile::tempdir_in("/dev/shm").ok();
+    let disk = large_tree();
+    let mut roots = vec![disk.path()];
+    if let Some(memory) = &memory {
+        for name in ["a", "large"] {
+            fs::copy(disk.path().join(name), memory.path().join(name)).expect("a copy");
+        }
+        roots.push(memory.path());
+    }
+    for root in roots {
+        each_backend(root, |server| {
+            let request = b"GET /large HTTP/1.1\r\nHost: t\r\n\r\n";
+            beside(server, |stop, progress| {
+                flood(server.addr(), request, stop, progress);
+            });
+        });
+    }
+}
+
+#[test]
+fn one_with_requests_without_end_leaves_turns_to_others() {
+    const REQUEST: &[u8] = b"DELETE / HTTP/1.1\r\nHost: t\r\n\r\n";
+    const ANSWER_BYTES_MIN: usize = 100;
+    let tree = tree();
+    each_backend(tree.path(), |server| {
+        let mut other = Client::connect(server.addr());
+        assert_eq!(other.get("/a").body, b"alpha");
+        let greedy = Client::connect(server.addr());
+        // A stopped server: requests pile up until sockets hold no more.
+        server.signal(rustix::process::Signal::STOP);
+        let many = REQUEST.repeat(2000);
+        let mut sent = 0;
+        greedy.stream().set_nonblocking(true).expect("an option");
+        while let Ok(count) = greedy.stream().write(&many[sent % REQUEST.len()..]) {
+            sent += count;
+        }
+        greedy.stream().set_nonblocking(false).expect("an option");
+        let due = sent / REQUEST.len() * ANSWER_BYTES_MIN;
+        let received = AtomicU64::new(0);
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                let mut part = vec![0; 1 << 20];
+                while let Ok(count @ 1..) = greedy.stream().read(&mut part) {
+                    received.fetch_add(count as u64, Ordering::SeqCst);
+                }
+            });
+            server.signal(rustix::process::Signal::CONT);
+            for _ in 0..20 {
+                assert_eq!(other.get("/a").body, b"alpha");
+            }
+            let received = received.load(Ordering::SeqCst);
+            let _ = greedy.stream().shutdown(Shutdown::Both);
+            assert!(
+                received < due as u64 / 2,
+                "{received} of {due} bytes before"
+            );
+        });
+    });
 }

@@ -285,6 +285,101 @@ fn hot_requests_beside(ttl: Duration, size: usize, script: fn(Script) -> Script)
     }
 }
 
+/// Clients that ask for the slow file again and again until told to stop.
+struct SlowLoad {
+    stop: Arc<AtomicBool>,
+    waiting: Arc<AtomicUsize>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl SlowLoad {
+    fn start(stage: &Stage) -> Self {
+        let (stop, waiting) = <(Arc<AtomicBool>, Arc<AtomicUsize>)>::default();
+        let one = |_| {
+            let (stop, waiting) = (stop.clone(), waiting.clone());
+            let (addr, held) = (stage.server.addr(), stage.held.clone());
+            thread::spawn(move || {
+                let mut client = Client::connect(addr);
+                while !stop.load(Ordering::SeqCst) {
+                    waiting.fetch_add(1, Ordering::SeqCst);
+                    let response = client.get("/stuck/file");
+                    waiting.fetch_sub(1, Ordering::SeqCst);
+                    assert!(response.status == 200 && response.body == held);
+                }
+            })
+        };
+        let threads = (0..CLIENTS).map(one).collect();
+        Self {
+            stop,
+            waiting,
+            threads,
+        }
+    }
+
+    fn wait_all(&self) {
+        eventually("every slow client waits", || {
+            self.waiting.load(Ordering::SeqCst) == CLIENTS
+        });
+    }
+
+    fn finish(self) {
+        self.stop.store(true, Ordering::SeqCst);
+        for thread in self.threads {
+            thread.join().expect("slow files arrive whole");
+        }
+    }
+}
+
+/// Fetches hot pages one after the other, all over one connection or each over its own.
+fn hot_requests(stage: &Stage, kept: bool) {
+    let mut connection = Client::connect(stage.server.addr());
+    for (path, bytes) in stage.pages.iter().cycle().take(HOT_REQUESTS / 4) {
+        if !kept {
+            connection = Client::connect(stage.server.addr());
+        }
+        let response = connection.get(path);
+        assert!(response.status == 200 && response.body == *bytes, "{path}");
+    }
+}
+
+/// The four phases of the comparison with other servers (idle, slow reads, slow opens, stuck opens),
+/// each over kept-alive and over new connections, and normal again at once after each.
+#[test]
+fn eight_phases_of_a_slow_disk() {
+    if let Some(reason) = fuse::missing() {
+        return skipped("eight_phases_of_a_slow_disk", &reason);
+    }
+    type Slowness = fn(Script) -> Script;
+    let phases: [Option<Slowness>; 4] = [
+        None,
+        Some(|script| {
+            script
+                .read(Pace::After(Duration::from_millis(400)))
+                .direct()
+        }),
+        Some(|script| script.open(Pace::After(Duration::from_millis(1500)))),
+        Some(|script| script.open(Pace::Held)),
+    ];
+    for backend in backends() {
+        for phase in phases {
+            let stage = Stage::new(backend, CACHED, 1000, phase.unwrap_or(|script| script));
+            let load = phase.map(|_| SlowLoad::start(&stage));
+            for kept in [true, false] {
+                if let Some(load) = &load {
+                    // Whichever of them is through first: the slow ones never are in the way.
+                    load.wait_all();
+                }
+                hot_requests(&stage, kept);
+            }
+            stage.stuck.release();
+            if let Some(load) = load {
+                load.finish();
+            }
+            stage.expect_normal();
+        }
+    }
+}
+
 #[test]
 fn open_that_takes_a_second_and_a_half() {
     if let Some(reason) = fuse::missing() {

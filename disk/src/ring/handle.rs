@@ -122,6 +122,24 @@ impl Handle {
         state.operations.waiting() + lanes
     }
 
+    /// Futures that wait for their turn on one remote mount: with as many ahead, who comes next
+    /// may rather be told so than wait.
+    ///
+    /// ```
+    /// use ambidex_disk::policy::Lane;
+    /// let ring = ambidex_disk::Ring::new(&ambidex_disk::Options::default())?;
+    /// assert_eq!(ring.handle().waiting_in(Lane::crossing(b"mnt/file")), 0);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[must_use]
+    pub fn waiting_in(&self, lane: Lane) -> usize {
+        let state = self.inner.state.borrow();
+        let mut lanes = state.lanes.iter();
+        lanes
+            .find(|(known, _)| *known == lane)
+            .map_or(0, |(_, gate)| gate.waiting())
+    }
+
     /// What has been counted so far.
     #[must_use]
     pub fn counters(&self) -> Counters {

@@ -64,7 +64,7 @@ enum Reads {
     #[default]
     Whole,
     Halved,
-    FailFrom(u64),
+    FailFrom(u64, Errno),
 }
 
 /// One file of the rig and its script.
@@ -74,6 +74,8 @@ pub struct Script {
     size: Option<u64>,
     open: Pace,
     read: Pace,
+    /// Reads that begin before this offset are answered at once.
+    paced_from: u64,
     reads: Reads,
     direct: bool,
 }
@@ -99,9 +101,22 @@ impl Script {
         self
     }
 
+    /// Answers each `read` that begins at `offset` or after it at this pace, and the others at once.
+    pub fn read_from(mut self, offset: u64, pace: Pace) -> Self {
+        self.read = pace;
+        self.paced_from = offset;
+        self
+    }
+
     /// Fails with `EIO` every read that reaches past `offset`.
     pub fn fail_from(mut self, offset: u64) -> Self {
-        self.reads = Reads::FailFrom(offset);
+        self.reads = Reads::FailFrom(offset, Errno::EIO);
+        self
+    }
+
+    /// As [`Script::fail_from`], with `ESTALE`: what NFS says of a file that was replaced on its server.
+    pub fn stale_from(mut self, offset: u64) -> Self {
+        self.reads = Reads::FailFrom(offset, Errno::ESTALE);
         self
     }
 
@@ -131,8 +146,8 @@ impl Script {
         match self.reads {
             Reads::Whole => {}
             Reads::Halved => to = to.min(from + u64::from(length / 2).max(1)),
-            Reads::FailFrom(limit) if to > limit => return Err(Errno::EIO),
-            Reads::FailFrom(_) => {}
+            Reads::FailFrom(limit, errno) if to > limit => return Err(errno),
+            Reads::FailFrom(..) => {}
         }
         Ok(self.bytes[from as usize..to as usize].to_vec())
     }
@@ -435,7 +450,12 @@ impl Filesystem for Files {
         };
         let script = &self.scripts[index];
         let waiting = Waiting::Read(reply, script.answer(offset, size));
-        self.shared.arrived(script.read, waiting, |state| {
+        let pace = if offset < script.paced_from {
+            Pace::Now
+        } else {
+            script.read
+        };
+        self.shared.arrived(pace, waiting, |state| {
             state.counts.entry(index).or_default().reads += 1;
         });
     }
