@@ -123,6 +123,10 @@ impl Gate {
 
     /// Wakes as many as there are places, first come first served.
     fn offer(&mut self, wake: &mut impl Extend<Waker>) {
+        // The usual case, and extending by nothing is not free.
+        if self.queue.is_empty() {
+            return;
+        }
         let next = self.queue.iter_mut().take(self.free);
         wake.extend(next.filter_map(|waiter| waiter.1.take()));
     }

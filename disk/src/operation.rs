@@ -35,7 +35,8 @@ pub(crate) enum Admitted {
 }
 
 enum State {
-    Waiting(Admission),
+    /// Boxed, so that what need not wait is small.
+    Waiting(Box<Admission>),
     Submitted(Key),
     Finished,
 }
@@ -51,17 +52,22 @@ pub(crate) struct Operation {
 }
 
 impl Operation {
+    /// To be polled at once: it begins here, unless it has to wait at a gate.
     pub(crate) fn new(ring: &Handle, request: Request, punt: bool, lane: Option<Lane>) -> Self {
-        Operation {
-            ring: ring.clone(),
-            state: State::Waiting(Admission {
+        let state = match ring.try_admit(request, (punt, lane)) {
+            Ok(key) => State::Submitted(key),
+            Err(request) => State::Waiting(Box::new(Admission {
                 request,
                 punt,
                 lane,
                 lane_held: false,
                 lane_ticket: None,
                 ticket: None,
-            }),
+            })),
+        };
+        Operation {
+            ring: ring.clone(),
+            state,
             scope: None,
             waiter: None,
         }
@@ -156,11 +162,11 @@ impl Future for Operation {
             };
             if self.scope.as_ref().is_some_and(|scope| scope.refuses()) {
                 self.wait_no_more();
-                let request = self.ring.step_back(admission);
+                let request = self.ring.step_back(*admission);
                 let error = io::Error::from_raw_os_error(libc::ECANCELED);
                 return Poll::Ready((Err(error), request));
             }
-            match self.ring.admit(admission, cx.waker()) {
+            match self.ring.admit(*admission, cx.waker()) {
                 Admitted::Queued(key) => {
                     self.wait_no_more();
                     self.state = State::Submitted(key);
@@ -169,7 +175,7 @@ impl Future for Operation {
                     }
                 }
                 Admitted::Waiting(admission) => {
-                    self.state = State::Waiting(admission);
+                    self.state = State::Waiting(Box::new(admission));
                     self.wait(cx.waker());
                     return Poll::Pending;
                 }
@@ -207,7 +213,7 @@ impl Drop for Operation {
     fn drop(&mut self) {
         self.leave_scope(0);
         match std::mem::replace(&mut self.state, State::Finished) {
-            State::Waiting(admission) => self.ring.withdraw(admission),
+            State::Waiting(admission) => self.ring.withdraw(*admission),
             State::Submitted(key) => self.ring.abandon(key),
             State::Finished => {}
         }

@@ -64,9 +64,10 @@ struct Slot<P> {
 
 /// What a completion meant.
 #[derive(Debug)]
-pub enum Outcome<P> {
-    /// The result waits in the slot for its future, which goes by this waker if it has been polled.
-    Delivered(Option<Waker>),
+pub enum Outcome<'a, P> {
+    /// The result waits in the slot, with the payload, for its future, which goes by this waker if it
+    /// has been polled.
+    Delivered(Key, &'a P, Option<Waker>),
     /// The future is gone: the payload and the result are the caller's to clean up.
     Orphan(P, i32),
     /// No operation answers to this `user_data`: counted, never delivered to a stranger.
@@ -86,7 +87,7 @@ pub enum Outcome<P> {
 /// assert_eq!(table.try_admit("second"), Err("second"));
 /// assert!(table.launch(key).is_some());
 /// let mut wake = Vec::new();
-/// assert!(matches!(table.complete(key.user_data(), 7, &mut wake), Outcome::Delivered(None)));
+/// assert!(matches!(table.complete(key.user_data(), 7, &mut wake), Outcome::Delivered(_, &"buffer", None)));
 /// assert_eq!(table.poll(key, Waker::noop()), Poll::Ready(("buffer", 7)));
 /// ```
 #[derive(Debug)]
@@ -193,7 +194,7 @@ impl<P> Operations<P> {
         user_data: u64,
         result: i32,
         wake: &mut impl Extend<Waker>,
-    ) -> Outcome<P> {
+    ) -> Outcome<'_, P> {
         let Some(key) = Key::from_user_data(user_data) else {
             return Outcome::Stale;
         };
@@ -205,7 +206,9 @@ impl<P> Operations<P> {
                 slot.state = State::Done(result);
                 let waker = slot.waker.take();
                 self.credits.give_back(wake);
-                Outcome::Delivered(waker)
+                let payload = self.slots[key.index as usize].payload.as_ref();
+                let payload = payload.expect("an occupied slot has a payload");
+                Outcome::Delivered(key, payload, waker)
             }
             State::Abandoned => {
                 let payload = self.release(key);
@@ -220,6 +223,8 @@ impl<P> Operations<P> {
     ///
     /// # Panics
     /// If `key` was polled to its end or abandoned before: a future polls only its own.
+    // Its caller wants a part of the payload: out of line all of it was copied.
+    #[inline(always)]
     pub fn poll(&mut self, key: Key, waker: &Waker) -> Poll<(P, i32)> {
         let slot = self.slot(key).expect("a future polls its own operation");
         if let State::Done(result) = slot.state {
@@ -315,6 +320,7 @@ impl<P> Operations<P> {
         (slot.generation == key.generation && slot.state != State::Free).then_some(slot)
     }
 
+    #[inline(always)]
     fn release(&mut self, key: Key) -> P {
         let slot = &mut self.slots[key.index as usize];
         slot.state = State::Free;

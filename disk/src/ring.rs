@@ -1,6 +1,7 @@
 //! The ring: gates in front, the operations table in the middle, a kernel behind.
 
 mod handle;
+mod lanes;
 mod state;
 
 use std::cell::{Cell, RefCell};
@@ -21,7 +22,7 @@ use crate::linux;
 use crate::operation::answer;
 use crate::operations::Operations;
 use crate::options::Options;
-use crate::policy::{Mounts, Place};
+use crate::policy::Mounts;
 use crate::request::Request;
 use crate::retry::{self, Kind, Verdict};
 use crate::table::Table;
@@ -231,24 +232,21 @@ impl Ring {
     }
 
     /// Takes completions until none is left or `budget` is spent, wakes their futures, and tells
-    /// how many it took. Deferred completions are brought out by further enters.
+    /// how many it took. If there is none, but some are deferred, an enter brings those out; else the
+    /// next submission does so for nothing. So 0 is the answer only if there are none of either.
     ///
     /// # Errors
     /// Those of [`Ring::submit`].
     pub fn reap(&mut self, budget: usize) -> io::Result<usize> {
-        let mut reaped = 0;
-        let mut entered = false;
-        loop {
-            let batch = self.reap_batch(budget - reaped);
-            reaped += batch;
-            self.settle();
-            // The flag is a hint and may stay up with nothing behind it: see `Kernel::deferred`.
-            let in_vain = entered && batch == 0;
-            if reaped == budget || in_vain || !self.has_deferred() || !self.enter()? {
-                return Ok(reaped);
-            }
-            entered = true;
+        let reaped = self.reap_batch(budget);
+        self.settle();
+        // The flag is a hint and may stay up with nothing behind it (see `Kernel::deferred`): one enter.
+        if reaped > 0 || budget == 0 || !self.has_deferred() || !self.enter()? {
+            return Ok(reaped);
         }
+        let brought_out = self.reap_batch(budget);
+        self.settle();
+        Ok(brought_out)
     }
 
     fn has_deferred(&self) -> bool {
@@ -348,7 +346,7 @@ impl Ring {
             }
         }
         // What the kernel has answered already is not given up.
-        let _ = self.reap(usize::MAX);
+        while self.reap(usize::MAX).is_ok_and(|reaped| reaped > 0) {}
         let mut wake = Wakers::new();
         let kernel = {
             let state = &mut *self.inner.state.borrow_mut();
@@ -404,7 +402,7 @@ impl Ring {
             }),
         };
         let state = &mut *self.inner.state.borrow_mut();
-        let begun = state.try_admit(request, Place::Local, Sink::Change(id));
+        let begun = state.try_admit(request, (false, None), Sink::Change(id));
         state.kernel.is_some() && begun.is_ok()
     }
 

@@ -3,7 +3,17 @@
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::ptr;
 use std::sync::atomic::{AtomicBool, Ordering};
+
+thread_local! {
+    /// Its address tells threads apart, for less than their ids.
+    static HERE: u8 = const { 0 };
+}
+
+fn this_thread() -> usize {
+    HERE.with(|here| ptr::from_ref(here).addr())
+}
 
 /// Publish work, then [`ring`](Doorbell::ring); [`arm`](Doorbell::arm), then look for work. Both
 /// sides swap the same flag, so one of the two sees the other (G4): no wake is lost, and a loop
@@ -11,6 +21,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 pub(crate) struct Doorbell {
     /// The loop sleeps or is about to.
     asleep: AtomicBool,
+    /// The loop's.
+    thread: usize,
     eventfd: OwnedFd,
 }
 
@@ -23,6 +35,7 @@ impl Doorbell {
         }
         Ok(Doorbell {
             asleep: AtomicBool::new(false),
+            thread: this_thread(),
             // SAFETY: the kernel just returned this descriptor; nobody else knows its number.
             eventfd: unsafe { OwnedFd::from_raw_fd(fd) },
         })
@@ -30,6 +43,10 @@ impl Doorbell {
 
     /// Wakes the loop if it sleeps. Call it after the work has been published.
     pub(crate) fn ring(&self) {
+        // The loop's own thread cannot go to sleep in between: it need not swap to know.
+        if self.thread == this_thread() && !self.asleep.load(Ordering::Relaxed) {
+            return;
+        }
         if self.asleep.swap(false, Ordering::SeqCst) {
             let one = 1u64;
             // Nobody reads it: a full counter answers EAGAIN and has rung all the same.

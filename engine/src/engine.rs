@@ -135,9 +135,11 @@ pub struct Engine {
 /// How an engine ended; see [`Engine::shut_down`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Report {
-    /// Tasks that ended by themselves while the engine drained; see [`Engine::drain`].
+    /// Tasks that ended before the engine did, while it drained: returned, panicked or were aborted;
+    /// see [`Engine::drain`].
     pub tasks_finished: u64,
-    /// Tasks that had not ended and were dropped.
+    /// Tasks that had not ended and were dropped, with those that another thread had sent and that
+    /// had not begun.
     pub tasks_cancelled: usize,
     /// Operations that the kernel had not finished at the deadline. Their memory is leaked, for
     /// the kernel may still write to it.
@@ -212,8 +214,9 @@ impl Engine {
             return Report::default();
         }
         let arrivals = std::mem::take(&mut *core.shared.arrivals());
+        let never_adopted = arrivals.len();
         drop(arrivals);
-        let tasks_cancelled = core.tasks.cancel_all();
+        let tasks_cancelled = never_adopted + core.tasks.cancel_all();
         let mut report = Report {
             tasks_cancelled,
             ..Report::default()

@@ -7,16 +7,23 @@ use std::time::{Duration, Instant};
 
 use ambidex::net::TcpStream;
 
+use crate::http::chunked::Chunked;
 use crate::http::head::Status;
-use crate::http::request::{Parsed, Refusal, Request, parse};
+use crate::http::request::{
+    Body, Bounds, Expectation, Method, Parsed, Refusal, Request, parse_within,
+};
 use crate::serve::Worker;
 
 /// Bytes read at a time.
 pub(crate) const READ_BYTES: usize = 16 * 1024;
 /// The largest body that is read only to be thrown away; for more, closing is cheaper.
 const DRAIN_BYTES_MAX: u64 = 64 * 1024;
+/// Empty lines before a request that are passed over: old clients end a body with one (RFC 9112, 2.2).
+const EMPTY_LINES_MAX: usize = 4;
 /// How long a lingering close waits for the client to have read the answer.
 const LINGER: Duration = Duration::from_secs(2);
+/// How much of what the client still sends a lingering close reads.
+const LINGER_BYTES_MAX: u64 = 1024 * 1024;
 
 /// Why a connection ends.
 enum End {
@@ -24,6 +31,27 @@ enum End {
     Clean,
     /// The client may still be sending: a plain close could destroy the answer on its way.
     Linger,
+}
+
+/// What is known of the request at the start of the input.
+#[derive(Default)]
+struct Progress {
+    /// When its first byte came.
+    since: Option<Instant>,
+    /// Empty lines before it.
+    empty_lines: usize,
+    /// Its body: `None` until it was looked at, then whether all of it has been taken off the input.
+    drained: Option<bool>,
+}
+
+/// What the input calls for.
+enum Step {
+    Receive,
+    Refuse(Refusal),
+    /// The body after a head of so many bytes is to be read.
+    Drain(usize, Body),
+    /// Answered: how long its head was, and whether the connection goes on.
+    Answered(usize, bool),
 }
 
 impl Worker {
@@ -36,49 +64,77 @@ impl Worker {
         }
     }
 
+    /// One request after the other. Nothing is read while one is answered: that bounds how many a
+    /// client can have waiting here.
     async fn requests(&self, stream: &TcpStream, idle: &Cell<bool>) -> io::Result<End> {
         let mut input = Vec::new();
-        let mut since = None;
+        let mut progress = Progress::default();
         loop {
-            let (consumed, keep_alive) = match parse(&input) {
-                Parsed::Partial => {
+            progress.pass_empty_lines(&mut input);
+            match self.step(stream, &input, &progress).await? {
+                Step::Receive => {
                     idle.set(input.is_empty());
-                    let received = self.receive(stream, &mut input, &mut since).await;
+                    let received = self.receive(stream, &mut input, &mut progress.since).await;
                     idle.set(false);
                     match received {
                         Ok(0) => return Ok(End::Clean),
-                        Ok(_) => continue,
+                        Ok(_) => {}
                         Err(error) if error.kind() == ErrorKind::TimedOut => {
                             return self.timed_out(stream, &input).await;
                         }
                         Err(error) => return Err(error),
                     }
                 }
-                Parsed::Refused(refusal) => return self.end_refused(stream, refusal).await,
-                Parsed::Complete(request, length) => {
-                    let may_go_on = self.may_go_on(&request);
-                    let keep_alive = self.respond(stream, &request, may_go_on).await?;
-                    let body = request.body_bytes.unwrap_or(0);
-                    // The order to stop may have come during the answer.
-                    (length as u64 + body, keep_alive && !self.stop.is_set())
+                Step::Refuse(refusal) => return self.end_refused(stream, refusal).await,
+                Step::Drain(head, body) => {
+                    match self.drain(stream, &mut input, head, body).await? {
+                        Drained::All => progress.drained = Some(true),
+                        Drained::Part => progress.drained = Some(false),
+                        Drained::Bad => {
+                            return self.end_refused(stream, Refusal::BadRequest).await;
+                        }
+                        Drained::Late => return self.timed_out(stream, &input).await,
+                        Drained::Gone => return Ok(End::Clean),
+                    }
                 }
-            };
-            if !keep_alive {
-                return Ok(End::Linger);
+                // The order to stop may have come during the answer.
+                Step::Answered(_, keep_alive) if !keep_alive || self.stop.is_set() => {
+                    return Ok(End::Linger);
+                }
+                Step::Answered(head, _) => {
+                    input.drain(..head);
+                    progress = Progress::default();
+                }
             }
-            since = None;
-            self.discard(stream, &mut input, consumed).await?;
         }
     }
 
-    /// Whether the connection can be used after this request.
-    fn may_go_on(&self, request: &Request<'_>) -> bool {
-        let drainable = match request.body_bytes {
-            Some(0) => true,
-            Some(length) => length <= DRAIN_BYTES_MAX && !request.expects,
-            None => false,
+    /// Looks at the start of the input, and answers what is ready to be.
+    async fn step(
+        &self,
+        stream: &TcpStream,
+        input: &[u8],
+        progress: &Progress,
+    ) -> io::Result<Step> {
+        let bounds = Bounds {
+            header_bytes_max: self.limits.header_bytes_max,
+            fields_max: self.limits.fields_max,
+            target_bytes_max: self.limits.target_bytes_max,
         };
-        request.keep_alive && drainable && !self.stop.is_set()
+        match parse_within(input, &bounds) {
+            Parsed::Partial => Ok(Step::Receive),
+            Parsed::Refused(refusal) => Ok(Step::Refuse(refusal)),
+            Parsed::Complete(request, head) => {
+                let rest_is_known = match progress.drained {
+                    Some(drained) => drained,
+                    None if drainable(&request) => return Ok(Step::Drain(head, request.body)),
+                    None => request.body == Body::None,
+                };
+                let keep_alive = request.keep_alive && rest_is_known && !self.stop.is_set();
+                let keep_alive = self.respond(stream, &request, keep_alive).await?;
+                Ok(Step::Answered(head, keep_alive))
+            }
+        }
     }
 
     /// Reads more of a head. The first byte starts the clock of the whole head.
@@ -132,27 +188,32 @@ impl Worker {
         Some(read)
     }
 
-    /// Takes `count` bytes off the input, reading what of them has not arrived.
-    async fn discard(&self, stream: &TcpStream, input: &mut Vec<u8>, count: u64) -> io::Result<()> {
-        let mut left = count;
-        let deadline = self.limits.header_timeout;
-        let drain = async {
+    /// Takes the body off the input that follows a head of `head` bytes.
+    async fn drain(
+        &self,
+        stream: &TcpStream,
+        input: &mut Vec<u8>,
+        head: usize,
+        body: Body,
+    ) -> io::Result<Drained> {
+        let mut drain = Drain::new(body);
+        let draining = async {
             loop {
-                let here = input.len().min(usize::try_from(left).unwrap_or(usize::MAX));
-                input.drain(..here);
-                left -= here as u64;
-                if left == 0 {
-                    return Ok(());
+                if let Some(drained) = drain.take(input, head) {
+                    return Ok(drained);
                 }
                 stream.readable().await?;
                 if let Some(read) = self.try_read(stream, input)
                     && read? == 0
                 {
-                    return Err(ErrorKind::UnexpectedEof.into());
+                    return Ok(Drained::Gone);
                 }
             }
         };
-        self.io.timeout(deadline, drain).await?
+        match self.io.timeout(self.limits.header_timeout, draining).await {
+            Ok(drained) => drained,
+            Err(_) => Ok(Drained::Late),
+        }
     }
 
     /// Closes so that the client gets the whole answer: ends our side, then reads until it ends
@@ -162,7 +223,7 @@ impl Worker {
             return;
         }
         let mut unread = Vec::new();
-        let mut left = DRAIN_BYTES_MAX;
+        let mut left = LINGER_BYTES_MAX;
         let drain = async {
             while stream.readable().await.is_ok() {
                 unread.clear();
@@ -201,5 +262,91 @@ impl Worker {
             .timeout(self.limits.write_timeout, writable)
             .await??;
         Ok(())
+    }
+}
+
+/// Whether the body of `request` is read, so that another request can follow. Not if the client
+/// waits to be told to send it: then it is told at once that it need not. Not for a method that is
+/// refused: those have bodies that are worth no waiting.
+fn drainable(request: &Request<'_>) -> bool {
+    let small = match request.body {
+        Body::None => false,
+        Body::Length(length) => length <= DRAIN_BYTES_MAX,
+        Body::Chunked => true,
+    };
+    let known = matches!(request.method, Method::Get | Method::Head | Method::Options);
+    small && known && request.keep_alive && request.expectation == Expectation::None
+}
+
+impl Progress {
+    /// Takes empty lines off the input, as many as are allowed before one request.
+    fn pass_empty_lines(&mut self, input: &mut Vec<u8>) {
+        while self.empty_lines < EMPTY_LINES_MAX && input.starts_with(b"\r\n") {
+            input.drain(..2);
+            self.empty_lines += 1;
+            if input.is_empty() {
+                // It belonged to the request before: this connection is idle.
+                self.since = None;
+            }
+        }
+    }
+}
+
+/// What became of a body.
+enum Drained {
+    All,
+    /// It is larger than what is worth reading.
+    Part,
+    /// It is framed wrong.
+    Bad,
+    /// It did not come in time.
+    Late,
+    /// The client left.
+    Gone,
+}
+
+/// A body that is being thrown away.
+struct Drain {
+    /// Bytes that may still come; of all of them, if `chunked` is `None`.
+    left: u64,
+    chunked: Option<Chunked>,
+}
+
+impl Drain {
+    fn new(body: Body) -> Drain {
+        match body {
+            Body::None => Drain {
+                left: 0,
+                chunked: None,
+            },
+            Body::Length(left) => Drain {
+                left,
+                chunked: None,
+            },
+            Body::Chunked => Drain {
+                left: DRAIN_BYTES_MAX,
+                chunked: Some(Chunked::default()),
+            },
+        }
+    }
+
+    /// Takes what is there of the body off the input, after `head` bytes. `None` if more is to come.
+    fn take(&mut self, input: &mut Vec<u8>, head: usize) -> Option<Drained> {
+        // A bound that does not depend on how much has arrived: the answer must not either.
+        let here = (input.len() - head).min(usize::try_from(self.left).unwrap_or(usize::MAX));
+        let (taken, done) = match &mut self.chunked {
+            None => (here, here as u64 == self.left),
+            Some(chunked) => match chunked.skip(&input[head..head + here]) {
+                Ok(skipped) => skipped,
+                Err(_) => return Some(Drained::Bad),
+            },
+        };
+        input.drain(head..head + taken);
+        self.left -= taken as u64;
+        match (done, self.left) {
+            (true, _) => Some(Drained::All),
+            (false, 0) => Some(Drained::Part),
+            (false, _) => None,
+        }
     }
 }

@@ -1,6 +1,8 @@
 //! A file as an answer: conditions, ranges, head and body.
 
+use std::fmt::Write;
 use std::io;
+use std::ops::Range;
 
 use crate::http::conditional::{Validators, Verdict, judge};
 use crate::http::head::{Head, Status};
@@ -22,63 +24,131 @@ impl Worker {
     ) -> io::Result<()> {
         let request = exchange.request;
         let size = found.metadata.len();
-        let validators = Validators::new(&found.metadata, self.io.wall());
+        let validators = Validators::new(&found.metadata, found.encoding, self.io.wall());
         let selection = match (judge(request, &validators), request.range) {
             (Verdict::Failed, _) => return self.send_text(exchange, Status(412)).await,
             (Verdict::NotModified, _) => {
-                let head = with_validators(self.head(Status(304)), &validators);
-                let head = self.describe(exchange, head, found);
+                let head = self.describe(exchange, Status(304), found, &validators);
                 let bytes = head.finish(exchange.keep_alive);
                 return self.send(exchange.stream, &bytes).await;
             }
-            // RFC 9110, 14.2: a range is defined for GET only.
+            // RFC 9110, 14.2, defines ranges for GET only and has us ignore them with any other
+            // method: HEAD describes the whole file, though some servers say 206 to it.
             (Verdict::Proceed, Some(range)) if request.method == Method::Get => select(range, size),
             (Verdict::Proceed | Verdict::IgnoreRange, _) => Selection::Whole,
         };
-        let (head, range) = match selection {
+        match selection {
             Selection::Unsatisfiable => {
                 let head = self.head(Status(416));
                 let head = head.field("Content-Range", format_args!("bytes */{size}"));
-                return self.send_text_with(exchange, head, Status(416)).await;
+                self.send_text_with(exchange, head, Status(416)).await
             }
-            Selection::Whole => (self.head(Status(200)), 0..size),
+            Selection::Whole => {
+                let head = self.describe(exchange, Status(200), found, &validators);
+                let head = typed(head, &found.content_type, found, size);
+                self.send_range(exchange, head, found, 0..size).await
+            }
             Selection::Part(part) => {
-                let (first, last) = (part.start, part.end - 1);
-                let value = format_args!("bytes {first}-{last}/{size}");
-                (self.head(Status(206)).field("Content-Range", value), part)
+                let head = self.describe(exchange, Status(206), found, &validators);
+                let head = typed(head, &found.content_type, found, part.end - part.start);
+                let head = head.content_range(&part, size);
+                self.send_range(exchange, head, found, part).await
             }
-        };
-        let head = with_validators(head, &validators)
-            .field("Content-Type", &found.content_type)
-            .field("Accept-Ranges", "bytes")
-            .field("Content-Length", range.end - range.start);
-        let head = self.describe(exchange, head, found);
+            Selection::Parts(parts) => {
+                let head = self.describe(exchange, Status(206), found, &validators);
+                self.send_parts(exchange, head, found, &parts).await
+            }
+        }
+    }
+
+    async fn send_range(
+        &self,
+        exchange: &Exchange<'_>,
+        head: Head,
+        found: &Representation,
+        range: Range<u64>,
+    ) -> io::Result<()> {
         let head = head.finish(exchange.keep_alive);
-        if request.method == Method::Head || range.is_empty() {
+        // HEAD must not touch the disk.
+        if exchange.request.method == Method::Head || range.is_empty() {
             return self.send(exchange.stream, &head).await;
         }
         self.send_file(exchange.stream, &head, &found.file, range)
             .await
     }
 
-    /// The fields that go with 200, 206 and 304 alike.
-    fn describe(&self, exchange: &Exchange<'_>, head: Head, found: &Representation) -> Head {
-        let mut head = head;
-        if found.varies {
-            head = head.field("Vary", "Accept-Encoding");
+    /// Sends several parts as multipart/byteranges: RFC 9110, 14.6.
+    async fn send_parts(
+        &self,
+        exchange: &Exchange<'_>,
+        head: Head,
+        found: &Representation,
+        parts: &[Range<u64>],
+    ) -> io::Result<()> {
+        let boundary = format!("{:032x}", fastrand::u128(..));
+        let heads = part_heads(&boundary, found, parts);
+        let end = format!("\r\n--{boundary}--\r\n");
+        let heads_bytes: usize = heads.iter().map(String::len).sum();
+        let bytes: u64 = parts.iter().map(|part| part.end - part.start).sum();
+        let length = bytes + (heads_bytes + end.len()) as u64;
+        let content_type = format!("multipart/byteranges; boundary={boundary}");
+        let head = typed(head, &content_type, found, length).finish(exchange.keep_alive);
+        // What stands before the bytes of a part goes out with them.
+        let mut before = head;
+        for (part_head, part) in heads.iter().zip(parts) {
+            before.extend_from_slice(part_head.as_bytes());
+            self.send_file(exchange.stream, &before, &found.file, part.clone())
+                .await?;
+            before.clear();
         }
-        if let Some(encoding) = found.encoding {
-            head = head.field("Content-Encoding", encoding);
+        self.send(exchange.stream, end.as_bytes()).await
+    }
+
+    /// Begins a head with the fields that go with 200, 206 and 304 alike.
+    fn describe(
+        &self,
+        exchange: &Exchange<'_>,
+        status: Status,
+        found: &Representation,
+        validators: &Validators,
+    ) -> Head {
+        let mut head = self.head(status).text("ETag", &validators.etag);
+        if let Some(seconds) = validators.modified {
+            head = head.date("Last-Modified", seconds);
+        }
+        if let Some(fields) = found.vary {
+            head = head.text("Vary", fields);
         }
         let policy = &exchange.host.policy;
         policy.decorate(head, exchange.request, &found.path)
     }
 }
 
-fn with_validators(head: Head, validators: &Validators) -> Head {
-    let head = head.field("ETag", &validators.etag);
-    match validators.modified {
-        Some(seconds) => head.date("Last-Modified", seconds),
+/// The fields about a content, which 304 has none of.
+fn typed(head: Head, content_type: &str, found: &Representation, length: u64) -> Head {
+    let head = head
+        .text("Content-Type", content_type)
+        .text("Accept-Ranges", "bytes")
+        .number("Content-Length", length);
+    match found.encoding {
+        Some(encoding) => head.text("Content-Encoding", encoding),
         None => head,
     }
+}
+
+/// What stands before each part.
+fn part_heads(boundary: &str, found: &Representation, parts: &[Range<u64>]) -> Vec<String> {
+    let (size, content_type) = (found.metadata.len(), &found.content_type);
+    let head = |part: &Range<u64>| {
+        let mut text = String::new();
+        let (first, last) = (part.start, part.end - 1);
+        // Writing to a String does not fail.
+        let _ = write!(
+            text,
+            "\r\n--{boundary}\r\nContent-Type: {content_type}\r\n\
+             Content-Range: bytes {first}-{last}/{size}\r\n\r\n"
+        );
+        text
+    };
+    parts.iter().map(head).collect()
 }

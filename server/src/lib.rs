@@ -1,8 +1,10 @@
 //! A static file server on the Ambidex engine: a cold disk read never delays a hot socket, and a
 //! hot read never pays for a thread.
 //!
-//! A [`Site`] is a directory that nothing leads out of. [`serve`] answers HTTP/1.1 from it on one
-//! engine; [`workers::run`] does so on several threads, each with an engine of its own.
+//! A [`Site`] is a directory that nothing leads out of. [`Server`] answers HTTP/1.1 from it on one
+//! engine, beside whatever else the program does there, with hooks and routes of the program's own;
+//! [`serve`] is the same without those, and [`workers::run`] serves on several threads, each with an
+//! engine of its own.
 //!
 //! ```no_run
 //! use ambidex::{Engine, net::TcpListener};
@@ -21,23 +23,37 @@ mod body;
 mod config;
 mod connection;
 mod deliver;
+mod encoding;
+mod error_page;
 mod files;
+mod hook;
 mod hosts;
 pub mod http;
 mod limits;
+pub mod listen;
+mod listing;
 mod locate;
+mod mime;
 mod policy;
 pub mod probe;
 mod respond;
+mod route;
 mod serve;
+mod server;
 mod site;
 mod stop;
 pub mod workers;
 
 pub use config::Config;
-pub use files::Files;
+pub use encoding::{Encoding, UnknownEncoding};
+pub use files::{Files, Listing, Symlinks};
+pub use hook::{Answer, Incoming, Outgoing};
 pub use limits::Limits;
-pub use policy::Policy;
+pub use listen::Listener;
+pub use mime::{BadType, Types};
+pub use policy::{BadPolicy, CacheRule, Change, Cors, HeaderRule, Policy, Redirect, Rewrite};
+pub use route::{Body, Reply};
 pub use serve::serve;
+pub use server::Server;
 pub use site::Site;
 pub use stop::Stop;

@@ -19,6 +19,20 @@ pub struct Limits {
     pub write_timeout: Duration,
     /// After a stop: how long answers in flight may take.
     pub grace_period: Duration,
+    /// How long a disk may take to open a file or to list a directory; then 503 with `Retry-After`.
+    pub disk_deadline: Option<Duration>,
+    /// Bytes a second that a client must take of its answer; slower ones are cut off.
+    pub min_rate: Option<u64>,
+    /// Most connections at once, of each worker.
+    pub connections_max: Option<usize>,
+    /// Most connections at once from one address, of each worker.
+    pub connections_per_address_max: Option<usize>,
+    /// Most bytes of a request's line and header fields together; then 431.
+    pub header_bytes_max: usize,
+    /// Most header fields of a request, up to 1,024; then 431.
+    pub fields_max: usize,
+    /// Most bytes of a request's target; then 414.
+    pub target_bytes_max: usize,
 }
 
 impl Default for Limits {
@@ -28,6 +42,13 @@ impl Default for Limits {
             idle_timeout: Duration::from_secs(60),
             write_timeout: Duration::from_secs(30),
             grace_period: Duration::from_secs(10),
+            disk_deadline: None,
+            min_rate: None,
+            connections_max: None,
+            connections_per_address_max: None,
+            header_bytes_max: 16 * 1024,
+            fields_max: 100,
+            target_bytes_max: 8 * 1024,
         }
     }
 }

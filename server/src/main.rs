@@ -1,16 +1,19 @@
 //! The command line: `ambidex serve DIR`, `ambidex probe`.
 
+mod cli;
+mod cli_limits;
+mod cli_plan;
+mod file_config;
+mod file_site;
+
 use std::io::{self, Write};
-use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::thread;
-use std::time::Duration;
 
-use ambidex::disk::Choice;
+use ambidex_server::Stop;
+use ambidex_server::listen::Address;
 use ambidex_server::probe::Report;
-use ambidex_server::workers::{self, Error, Options};
-use ambidex_server::{Config, Limits, Stop};
+use ambidex_server::workers::{self, Error};
 use clap::{Parser, Subcommand};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -33,32 +36,17 @@ enum Command {
     /// Serve a directory over HTTP.
     #[command(after_help = "\
 Environment:
-  AMBIDEX_DISK=auto|uring|threads   how files are read: io_uring if it can be had (auto), io_uring
-                                    or an error, a pool of threads
+  Each option can be given as AMBIDEX_ and its name: AMBIDEX_PORT=80, AMBIDEX_INDEX=a.html,b.html.
+  AMBIDEX_DISK stands for --disk-engine. Options come first, then these, then the file.
+  LISTEN_FDS, LISTEN_PID   sockets that systemd passed, used if no address is given
 Signals:
-  SIGINT, SIGTERM   stop accepting, finish answers in flight, exit 0; a second one ends at once")]
-    Serve {
-        /// The directory to serve. Nothing leads out of it.
-        dir: PathBuf,
-        /// Address and port to listen on; port 0 takes a free one.
-        #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:8080")]
-        listen: SocketAddr,
-        /// Threads, each with an engine of its own [default: one for each processor]
-        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
-        workers: Option<u16>,
-        /// Seconds from the first byte of a request to the end of its header
-        #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = seconds)]
-        header_timeout: Duration,
-        /// Seconds that a connection may rest between requests
-        #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = seconds)]
-        idle_timeout: Duration,
-        /// Seconds that a client may take no byte of its answer
-        #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = seconds)]
-        write_timeout: Duration,
-        /// Seconds for answers in flight after a signal to stop
-        #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = seconds)]
-        grace_period: Duration,
-    },
+  SIGINT, SIGTERM   stop accepting, finish answers in flight, exit 0; a second one ends at once
+Examples:
+  ambidex serve public                            public/ on http://127.0.0.1:8080
+  ambidex serve public -p 80 -b 0.0.0.0 -b ::     on all addresses
+  ambidex serve public --spa --immutable          an application made by a bundler
+  ambidex serve -c site.toml --check              is the file right?")]
+    Serve(Box<cli::Serve>),
     /// Say what this kernel and container allow, and which backend `serve` would use.
     Probe {
         /// As JSON
@@ -67,41 +55,13 @@ Signals:
     },
 }
 
-fn seconds(text: &str) -> Result<Duration, String> {
-    let seconds: f64 = text.parse().map_err(|_| "not a number of seconds")?;
-    match Duration::try_from_secs_f64(seconds) {
-        Ok(duration) if !duration.is_zero() => Ok(duration),
-        _ => Err("give a number of seconds above 0".to_owned()),
-    }
-}
-
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => return usage(&error),
     };
     let outcome = match cli.command {
-        Command::Serve {
-            dir,
-            listen,
-            workers,
-            header_timeout,
-            idle_timeout,
-            write_timeout,
-            grace_period,
-        } => {
-            let limits = Limits {
-                header_timeout,
-                idle_timeout,
-                write_timeout,
-                grace_period,
-            };
-            let config = Config {
-                limits,
-                ..Config::default()
-            };
-            serve(dir, listen, workers, config)
-        }
+        Command::Serve(options) => serve(*options),
         Command::Probe { json } => probe(json),
     };
     match outcome {
@@ -138,7 +98,11 @@ fn usage(error: &clap::Error) -> ExitCode {
         .collect();
     let missing = missing.join(" ");
     let space = if missing.is_empty() { "" } else { " " };
-    eprintln!("ambidex: {first}{space}{missing}; try 'ambidex --help'");
+    let tip = text
+        .lines()
+        .find_map(|line| line.trim_start().strip_prefix("tip: "));
+    let advice = tip.unwrap_or("try 'ambidex serve --help'");
+    eprintln!("ambidex: {first}{space}{missing}; {advice}");
     ExitCode::from(EXIT_USAGE)
 }
 
@@ -146,33 +110,28 @@ fn start_error(error: io::Error) -> Error {
     Error::Start(error.to_string())
 }
 
-fn serve(
-    root: PathBuf,
-    listen: SocketAddr,
-    workers: Option<u16>,
-    config: Config,
-) -> Result<(), Error> {
-    let disk = Choice::from_environment().map_err(start_error)?;
-    let workers = workers.map_or_else(
-        || thread::available_parallelism().map_or(1, Into::into),
-        usize::from,
-    );
-    let options = Options {
-        root,
-        listen,
-        workers,
-        config,
-        disk,
-    };
+fn serve(options: cli::Serve) -> Result<(), Error> {
+    let plan = options.plan().map_err(Error::Start)?;
+    if plan.check {
+        workers::check(&plan.options)?;
+        let _ = writeln!(io::stdout(), "the settings are good");
+        return Ok(());
+    }
     let stop = Stop::default();
     watch_signals(stop.clone()).map_err(start_error)?;
-    workers::run(&options, &stop, |started| {
-        if let Some(remark) = workers::remark(started.capabilities, disk) {
+    workers::run(&plan.options, &stop, |started| {
+        if let Some(remark) = workers::remark(started.capabilities, plan.options.disk) {
             eprintln!("ambidex: {remark}");
         }
         let mut out = io::stdout().lock();
-        // Somebody who closed our output does not want to know.
-        let _ = writeln!(out, "listening on http://{}", started.address);
+        for address in started.addresses {
+            let scheme = match address {
+                Address::Tcp(_) => "http://",
+                Address::Unix(_) | Address::Passed(_) => "",
+            };
+            // Somebody who closed our output does not want to know.
+            let _ = writeln!(out, "listening on {scheme}{address}");
+        }
         let _ = out.flush();
     })
 }

@@ -15,8 +15,10 @@ use slab::Slab;
 use crate::body::Buffers;
 use crate::config::Config;
 use crate::connection::READ_BYTES;
-use crate::hosts::{Host, Hosts};
+use crate::hosts::Hosts;
 use crate::limits::Limits;
+use crate::listen::Listener;
+use crate::server::Server;
 use crate::site::Site;
 use crate::stop::Stop;
 
@@ -60,19 +62,24 @@ pub async fn serve(
     config: Config,
     stop: &Stop,
 ) -> io::Result<()> {
-    let Config {
-        limits,
-        files,
-        policy,
-    } = config;
-    let host = Host {
-        site,
-        files,
-        policy,
-    };
+    let server = Server::new(site).config(config);
+    server.serve(io, listener, stop).await
+}
+
+/// Answers on all of `listeners` from `hosts`, until `stop` is set.
+///
+/// # Errors
+/// Those that end a listener.
+pub(crate) async fn run(
+    io: &Handle,
+    listeners: Vec<Listener>,
+    hosts: Hosts,
+    limits: Limits,
+    stop: &Stop,
+) -> io::Result<()> {
     let worker = Rc::new(Worker {
         io: io.clone(),
-        hosts: Hosts::new(host),
+        hosts,
         limits,
         stop: stop.clone(),
         buffers: Buffers::new(),
@@ -81,14 +88,28 @@ pub async fn serve(
         connections: RefCell::default(),
         drained: Cell::default(),
     });
-    let accepting = async { worker.accept(&listener).await.map(|never| match never {}) };
+    let accepting = async {
+        let accept = |listener| Box::pin(worker.accept(listener));
+        let mut accepting: Vec<_> = listeners.iter().map(accept).collect();
+        // None ends but by an error, which ends them all.
+        poll_fn(|cx| {
+            let ended = accepting
+                .iter_mut()
+                .find_map(|one| match one.as_mut().poll(cx) {
+                    Poll::Ready(Err(error)) => Some(error),
+                    _ => None,
+                });
+            ended.map_or(Poll::Pending, |error| Poll::Ready(Err(error)))
+        })
+        .await
+    };
     let stopping = async {
         stop.wait().await;
         Ok(())
     };
     let result = future::or(stopping, accepting).await;
     // The port is free for a successor while the last answers are still being sent.
-    drop(listener);
+    drop(listeners);
     worker.end_idle();
     let _ = io
         .timeout(worker.limits.grace_period, worker.drained())
@@ -100,10 +121,10 @@ pub async fn serve(
 enum Never {}
 
 impl Worker {
-    async fn accept(self: &Rc<Self>, listener: &TcpListener) -> io::Result<Never> {
+    async fn accept(self: &Rc<Self>, listener: &Listener) -> io::Result<Never> {
         loop {
             for _ in 0..ACCEPTS_PER_TURN {
-                let (stream, _peer) = self.io.accept(listener).await?;
+                let (stream, _peer) = listener.accept(&self.io).await?;
                 self.start(stream);
             }
             self.io.yield_now().await;

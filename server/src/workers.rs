@@ -1,21 +1,25 @@
 //! Several workers: one engine a thread, one listening socket each, spread by the kernel.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
 use std::time::Duration;
 
 use ambidex::disk::{Backend, Capabilities, Choice};
-use ambidex::net::{Kernel, Linux, ListenOptions, TcpListener};
-use ambidex::{Engine, disk};
+use ambidex::net::TcpListener;
+use ambidex::{Engine, Handle, disk};
 
 use crate::config::Config;
-use crate::serve::serve;
+use crate::files::Files;
+use crate::hosts;
+use crate::listen::{self, Address, Bound, Listener};
+use crate::policy::{BadPolicy, Policy};
+use crate::server::Server;
 use crate::site::Site;
 use crate::stop::Stop;
 
@@ -25,16 +29,31 @@ const DISK_PATIENCE: Duration = Duration::from_millis(500);
 /// What to serve, where, and with how many threads.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// The directory to serve.
-    pub root: PathBuf,
-    /// The address to listen on; port 0 takes a free one.
-    pub listen: SocketAddr,
+    /// The directory to serve to whoever asks for none of `hosts`; without one they get 421.
+    pub root: Option<PathBuf>,
+    /// Further sites, by name.
+    pub hosts: Vec<HostOptions>,
+    /// The addresses to listen on.
+    pub listen: Vec<Address>,
     /// Threads, at least one.
     pub workers: usize,
     /// Limits and time-outs.
     pub config: Config,
     /// The backend for files.
     pub disk: Choice,
+}
+
+/// A site that is chosen by the name that clients ask for.
+#[derive(Clone, Debug)]
+pub struct HostOptions {
+    /// `example.org`, `*.example.org`; any case, any port.
+    pub names: Vec<String>,
+    /// The directory to serve.
+    pub root: PathBuf,
+    /// Which files, and under which names.
+    pub files: Files,
+    /// What is said about them.
+    pub policy: Policy,
 }
 
 /// Why serving did not start or ended: one line that says what is wrong and what to do.
@@ -59,8 +78,8 @@ impl std::error::Error for Error {}
 /// What became of starting serving, as told to `ready`.
 #[derive(Debug)]
 pub struct Started<'a> {
-    /// The address it listens on.
-    pub address: SocketAddr,
+    /// The addresses it listens on, with the ports that it got.
+    pub addresses: &'a [Address],
     /// What the workers' rings obtained.
     pub capabilities: &'a Capabilities,
 }
@@ -74,22 +93,21 @@ pub struct Started<'a> {
 /// # Blocking
 /// Until it is stopped.
 pub fn run(options: &Options, stop: &Stop, ready: impl FnOnce(Started<'_>)) -> Result<(), Error> {
-    let (listeners, address) = listen(options).map_err(|error| {
-        Error::Start(format!(
-            "cannot listen on {}: {}",
-            options.listen,
-            advise(&error)
-        ))
-    })?;
+    check(options)?;
+    let workers = options.workers.max(1);
+    let mut bound = listen::bind_all(&options.listen, workers).map_err(Error::Start)?;
+    let addresses: Vec<Address> = bound.iter().map(|one| one.address().clone()).collect();
+    let sockets = deal(&mut bound, workers)
+        .map_err(|error| Error::Start(format!("cannot share a socket: {error}")))?;
     let (sender, receiver) = mpsc::channel();
-    for (number, listener) in listeners.into_iter().enumerate() {
+    for (number, sockets) in sockets.into_iter().enumerate() {
         let worker = Worker {
             options: options.clone(),
             stop: stop.clone(),
             news: sender.clone(),
         };
         let thread = thread::Builder::new().name(format!("worker-{number}"));
-        let spawned = thread.spawn(move || worker.live(listener));
+        let spawned = thread.spawn(move || worker.live(sockets));
         if let Err(error) = spawned {
             stop.set();
             return Err(Error::Start(format!(
@@ -98,12 +116,76 @@ pub fn run(options: &Options, stop: &Stop, ready: impl FnOnce(Started<'_>)) -> R
         }
     }
     drop(sender);
-    follow(&receiver, options.workers.max(1), stop, |capabilities| {
+    let outcome = follow(&receiver, workers, stop, |capabilities| {
         ready(Started {
-            address,
+            addresses: &addresses,
             capabilities,
         });
-    })
+    });
+    // Files of Unix sockets go when nobody listens any more.
+    drop(bound);
+    outcome
+}
+
+/// The sockets of each worker, and whether others have them too.
+type Sockets = Vec<(OwnedFd, bool)>;
+
+fn deal(bound: &mut [Bound], workers: usize) -> io::Result<Vec<Sockets>> {
+    let mut dealt: Vec<Sockets> = (0..workers).map(|_| Vec::new()).collect();
+    for bound in bound {
+        let (sockets, shared) = bound.take_sockets(workers)?;
+        for (hand, socket) in dealt.iter_mut().zip(sockets) {
+            hand.push((socket, shared));
+        }
+    }
+    Ok(dealt)
+}
+
+/// Looks whether `options` can be followed: policies, names, directories. It neither listens nor
+/// starts anything.
+///
+/// # Errors
+/// [`Error::Start`] names the first that cannot.
+pub fn check(options: &Options) -> Result<(), Error> {
+    let start = |error: BadPolicy| Error::Start(error.to_string());
+    options.config.policy.check().map_err(start)?;
+    let mut names = HashSet::new();
+    for host in &options.hosts {
+        host.policy.check().map_err(start)?;
+        for name in &host.names {
+            hosts::check_name(name).map_err(start)?;
+            if !names.insert(name.to_ascii_lowercase()) {
+                return Err(Error::Start(format!(
+                    "two hosts have the name {name:?}: remove one"
+                )));
+            }
+        }
+    }
+    if options.root.is_none() && options.hosts.is_empty() {
+        return Err(Error::Start(
+            "nothing to serve: give a directory".to_owned(),
+        ));
+    }
+    for root in options
+        .root
+        .iter()
+        .chain(options.hosts.iter().map(|host| &host.root))
+    {
+        if root.as_os_str().is_empty() {
+            return Err(unservable(root, &io::ErrorKind::NotFound.into()));
+        }
+        // Finding something in a directory takes a permission that opening it does not.
+        std::fs::metadata(root.join(".")).map_err(|error| unservable(root, &error))?;
+    }
+    Ok(())
+}
+
+fn unservable(root: &Path, error: &io::Error) -> Error {
+    Error::Start(format!(
+        "cannot serve {}: {}",
+        root.display(),
+        advise(error)
+    ))
 }
 
 /// Waits for the workers' news until the last has ended. Their threads are not joined: one that
@@ -152,39 +234,56 @@ struct Worker {
 }
 
 impl Worker {
-    fn live(self, listener: OwnedFd) {
-        let run = AssertUnwindSafe(|| self.run(listener));
+    fn live(self, sockets: Sockets) {
+        let run = AssertUnwindSafe(|| self.run(sockets));
         let panicked = |_| Err(Error::Run("a worker panicked".to_owned()));
         let outcome = catch_unwind(run).unwrap_or_else(panicked);
         // Nobody is left to tell if the receiver is gone.
         let _ = self.news.send(News::Ended(outcome));
     }
 
-    fn run(&self, listener: OwnedFd) -> Result<(), Error> {
+    fn run(&self, sockets: Sockets) -> Result<(), Error> {
         let failed = |error: io::Error| Error::Run(format!("a worker failed: {error}"));
         let mut engine = self
             .engine()
             .map_err(|error| Error::Start(error.to_string()))?;
         let served = engine.run(async |io| {
-            let root = &self.options.root;
-            let site = Site::open(&io, root).await.map_err(|error| {
-                Error::Start(format!(
-                    "cannot serve {}: {}",
-                    root.display(),
-                    advise(&error)
-                ))
-            })?;
-            let listener = TcpListener::from_std(io.net(), listener.into()).map_err(failed)?;
+            let server = self.server(&io).await?;
+            let listener = |(fd, shared): (OwnedFd, bool)| match shared {
+                true => Listener::shared(&io, fd),
+                false => TcpListener::from_std(io.net(), fd.into()).map(Listener::from),
+            };
+            let listeners = sockets.into_iter().map(listener);
+            let listeners = listeners.collect::<io::Result<_>>().map_err(failed)?;
             let _ = self
                 .news
                 .send(News::Accepting(io.disk().capabilities().clone()));
-            let config = self.options.config.clone();
-            serve(&io, listener, site, config, &self.stop)
+            server
+                .serve_all(&io, listeners, &self.stop)
                 .await
                 .map_err(failed)
         });
         engine.shut_down(DISK_PATIENCE);
         served.map_err(failed)?
+    }
+
+    async fn server(&self, io: &Handle) -> Result<Server, Error> {
+        let open = async |root: &Path| {
+            let site = Site::open(io, root).await;
+            site.map_err(|error| unservable(root, &error))
+        };
+        let mut server = match &self.options.root {
+            Some(root) => Server::new(open(root).await?),
+            None => Server::of_hosts(),
+        };
+        for host in &self.options.hosts {
+            let site = open(&host.root).await?;
+            for name in &host.names {
+                let (files, policy) = (host.files.clone(), host.policy.clone());
+                server = server.host_with(name, site.clone(), files, policy);
+            }
+        }
+        Ok(server.config(self.options.config.clone()))
     }
 
     fn engine(&self) -> io::Result<Engine> {
@@ -196,35 +295,9 @@ impl Worker {
     }
 }
 
-/// Binds one socket for each worker.
-fn listen(options: &Options) -> io::Result<(Vec<OwnedFd>, SocketAddr)> {
-    let linux = Linux::default();
-    let alone = ListenOptions {
-        nodelay: true,
-        ..ListenOptions::default()
-    };
-    let first = linux.listen(options.listen, &alone)?;
-    let first = std::net::TcpListener::from(first);
-    let address = first.local_addr()?;
-    if options.workers <= 1 {
-        return Ok((vec![first.into()], address));
-    }
-    // SO_REUSEPORT would share the port with another server of this user in silence. Having had it
-    // alone a moment ago shows that nobody was there.
-    drop(first);
-    let shared = ListenOptions {
-        reuse_port: true,
-        ..alone
-    };
-    let sockets = (0..options.workers).map(|_| linux.listen(address, &shared));
-    Ok((sockets.collect::<io::Result<_>>()?, address))
-}
-
 /// An errno with what to do about it.
 fn advise(error: &io::Error) -> String {
     let advice = match error.kind() {
-        io::ErrorKind::AddrInUse => "the port is taken: choose another with --listen ADDR:PORT",
-        io::ErrorKind::AddrNotAvailable => "this machine has no such address: see `ip addr`",
         io::ErrorKind::NotFound => "no such directory: check the path",
         io::ErrorKind::NotADirectory => "not a directory: give the directory that holds it",
         io::ErrorKind::PermissionDenied => "permission denied: change the permissions or the user",

@@ -2,7 +2,10 @@
 //! fault rigs.
 
 pub mod bench;
+#[cfg(doctest)]
+pub mod book;
 pub mod client;
+pub mod hosted;
 pub mod loops;
 pub mod rig;
 pub mod server;

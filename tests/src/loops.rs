@@ -4,11 +4,12 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::rc::Rc;
 
+use ambidex::disk::{Choice, Options};
 use ambidex::net::{TcpListener, TcpStream};
-use ambidex::{Engine, Handle};
+use ambidex::{Builder, Engine, Handle};
 
-use crate::sim::HANG;
 use crate::sim::net::FakeNet;
+use crate::sim::{HANG, backends};
 
 /// Loopback, and whatever port is free.
 pub const ANY_PORT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
@@ -32,6 +33,28 @@ pub fn run_on<T>(engine: &mut Engine, main: impl AsyncFnOnce(Handle) -> T) -> T 
         limit.timeout(HANG, main(io)).await
     });
     done.expect("the loop").expect("it hangs")
+}
+
+/// What makes an engine on `choice`.
+pub fn builder(choice: Choice) -> Builder {
+    Engine::builder().disk(Options {
+        choice,
+        ..Options::default()
+    })
+}
+
+/// An engine on `choice`.
+///
+/// # Panics
+/// If it cannot be had.
+#[must_use]
+pub fn engine(choice: Choice) -> Engine {
+    builder(choice).build().expect("an engine")
+}
+
+/// An engine on each backend that this machine has.
+pub fn engines(test: &str) -> impl Iterator<Item = Engine> {
+    backends(test).into_iter().map(engine)
 }
 
 /// An engine on a kernel that a test can put answers into.

@@ -64,6 +64,15 @@ pub fn each_backend(root: &Path, test: impl Fn(&Server)) {
     }
 }
 
+/// As [`each_backend`], with a server of these options.
+pub fn each_backend_with(root: &Path, args: &[&str], test: impl Fn(&Server)) {
+    for backend in backends() {
+        let server = Server::builder(root).backend(backend).args(args).start();
+        test(&server);
+        server.assert_sound();
+    }
+}
+
 /// Path of the server's executable, built on first use in the profile this test was built in.
 pub fn binary() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
@@ -150,6 +159,7 @@ pub fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
 #[derive(Debug)]
 pub struct Builder {
     root: PathBuf,
+    rootless: bool,
     backend: Option<Backend>,
     listen: String,
     workers: usize,
@@ -169,6 +179,12 @@ impl Builder {
     /// Listens here and not on a free loopback port.
     pub fn listen(mut self, address: impl ToString) -> Self {
         self.listen = address.to_string();
+        self
+    }
+
+    /// Gives no directory on the command line: a configuration file does.
+    pub fn rootless(mut self) -> Self {
+        self.rootless = true;
         self
     }
 
@@ -223,7 +239,10 @@ impl Builder {
         }
         words.push(binary().into());
         let mut command = Command::new(&words[0]);
-        command.args(&words[1..]).arg("serve").arg(&self.root);
+        command.args(&words[1..]).arg("serve");
+        if !self.rootless {
+            command.arg(&self.root);
+        }
         command.args([
             "--listen",
             &self.listen,
@@ -368,6 +387,7 @@ impl Server {
     pub fn builder(root: &Path) -> Builder {
         Builder {
             root: root.to_owned(),
+            rootless: false,
             backend: None,
             listen: "127.0.0.1:0".to_owned(),
             workers: 1,

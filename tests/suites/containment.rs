@@ -1,6 +1,9 @@
 //! Nothing outside the served directory is ever sent, whatever links lead there and however they
 //! change.
 
+#[path = "containment/beside.rs"]
+mod beside;
+
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::{fs, thread};
 

@@ -213,6 +213,29 @@ fn while_enter_fails_the_ring_does_not_spin_on_deferred_completions() {
 }
 
 #[test]
+fn what_is_deferred_behind_a_batch_costs_no_enter_and_keeps_the_ring_from_sleeping() {
+    let (mut ring, control) = rig(4, 8);
+    let file = open(&mut ring);
+    control.hang(true);
+    let mut reads: Vec<_> = (0..2)
+        .map(|_| Box::pin(file.read_at(Vec::with_capacity(8), 0)))
+        .collect();
+    for read in &mut reads {
+        assert!(poll_once(read.as_mut()).is_pending());
+    }
+    ring.submit().expect("submit");
+    assert!(control.finish_one());
+    control.defer_all(true);
+    assert!(control.finish_one());
+    let before = control.seen().enters;
+    assert_eq!(ring.reap(64).expect("reap"), 1);
+    assert_eq!(control.seen().enters, before, "the next submission is one");
+    assert!(ring.wants_enter() && !ring.arm());
+    assert_eq!(ring.reap(64).expect("reap"), 1, "there is none to ride on");
+    assert_eq!(control.seen().enters, before + 1);
+}
+
+#[test]
 fn a_flag_with_nothing_behind_it_stops_neither_reaping_nor_ending() {
     // The kernel raises it after adding the work; an enter in between leaves it up (Linux 6.18).
     let (kernel, control) = fake(4, 8, 1);

@@ -236,23 +236,6 @@ fn a_pipelined_close_ends_the_connection_after_its_response() {
 }
 
 #[test]
-fn only_get_and_head_are_allowed_and_the_answer_says_so() {
-    let tree = data_tree();
-    each_backend(tree.path(), |server| {
-        for method in [
-            "POST", "PUT", "DELETE", "OPTIONS", "TRACE", "PATCH", "BREW", "get",
-        ] {
-            let (_, response) = raw(
-                server,
-                &format!("{method} /data.bin HTTP/1.1\r\nHost: test\r\n\r\n"),
-            );
-            assert_eq!(response.status, 405, "{method}");
-            assert_eq!(response.header("allow"), Some("GET, HEAD"), "{method}");
-        }
-    });
-}
-
-#[test]
 fn names_are_percent_decoded_once_and_the_query_is_ignored() {
     let tree = Tree::new();
     tree.file("a b.txt", "space")

@@ -145,6 +145,22 @@ fn a_panic_in_a_destructor_stays_in_its_task() {
 }
 
 #[test]
+fn more_tasks_than_a_round_polls_run_in_the_order_they_were_woken() {
+    run(async |io| {
+        let order = Rc::new(RefCell::new(Vec::new()));
+        let spawn = |name| {
+            let order = Rc::clone(&order);
+            io.spawn(async move { order.borrow_mut().push(name) })
+        };
+        let tasks: Vec<_> = (0..1000).map(spawn).collect();
+        for task in tasks {
+            task.await.unwrap();
+        }
+        assert!(order.borrow().iter().copied().eq(0..1000));
+    });
+}
+
+#[test]
 fn sleeps_end_in_order_of_their_deadlines_then_of_arrival() {
     run(async |io| {
         let order = Rc::new(RefCell::new(Vec::new()));

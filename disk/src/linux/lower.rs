@@ -34,20 +34,25 @@ const OPERATIONS: [(&str, u8); 22] = [
     ("WRITE_FIXED", opcode::WriteFixed::CODE),
 ];
 
-/// Which operations this kernel knows. What it does not know goes to a worker thread, one by one.
-pub(super) struct Supported([bool; OPERATIONS.len()]);
+/// Which operations this kernel knows, a bit for each opcode: it is asked for every entry. What it does not
+/// know goes to a worker thread, one by one.
+pub(super) struct Supported(u64);
 
 impl Supported {
     /// What `probe` reports, without what is `masked`.
     pub(super) fn new(probe: &Probe, masked: &[&str]) -> Supported {
-        Supported(
-            OPERATIONS.map(|(name, code)| probe.is_supported(code) && !masked.contains(&name)),
-        )
+        Supported::of(|name, code| probe.is_supported(code) && !masked.contains(&name))
+    }
+
+    fn of(is_known: impl Fn(&str, u8) -> bool) -> Supported {
+        let known = OPERATIONS
+            .iter()
+            .filter(|(name, code)| is_known(name, *code));
+        Supported(known.fold(0, |bits, (_, code)| bits | 1 << code))
     }
 
     pub(super) fn has(&self, code: u8) -> bool {
-        let known = OPERATIONS.iter().position(|(_, other)| *other == code);
-        known.is_some_and(|at| self.0[at])
+        self.0 & 1 << code != 0
     }
 
     /// Whether all that chains are made of is known: a part that went to a thread would not wait.
@@ -64,8 +69,10 @@ impl Supported {
     }
 
     pub(super) fn list(&self) -> Vec<(&'static str, bool)> {
-        let names = OPERATIONS.iter().map(|(name, _)| *name);
-        names.zip(self.0).collect()
+        let operations = OPERATIONS.iter();
+        operations
+            .map(|(name, code)| (*name, self.has(*code)))
+            .collect()
     }
 
     /// `entry` as io_uring takes it. `None`: it has no such operation here.
@@ -258,7 +265,7 @@ mod tests {
 
     /// All operations but `missing`.
     fn without(missing: &str) -> Supported {
-        Supported(OPERATIONS.map(|(name, _)| name != missing))
+        Supported::of(|name, _| name != missing)
     }
 
     fn goes_to_the_ring(supported: &Supported, call: Call) -> bool {

@@ -204,6 +204,19 @@ impl Handle {
         }
     }
 
+    /// Begins an operation that a future will poll, if it need not wait; else gives it back.
+    pub(crate) fn try_admit(
+        &self,
+        request: Request,
+        place: (bool, Option<Lane>),
+    ) -> Result<Key, Request> {
+        let state = &mut *self.inner.state.borrow_mut();
+        if state.kernel.is_none() {
+            return Err(request);
+        }
+        state.try_admit(request, place, Sink::Future)
+    }
+
     /// Makes the call that `request` stands for on this thread.
     pub(crate) fn perform_now(&self, request: &mut Request) -> io::Result<u32> {
         let call = request.lower();
@@ -257,7 +270,7 @@ impl Handle {
                 return Err((shut_down(), request));
             }
             let immediate = request.is_immediate(place);
-            let admitted = state.try_admit(request, place, sink);
+            let admitted = state.try_admit(request, (place.punt(), place.lane()), sink);
             if let (true, Ok(key)) = (immediate, &admitted) {
                 self.inner.count_call();
                 state.answer_now(*key, &mut wake);

@@ -14,7 +14,7 @@ use crate::kernel::{Completion, Entry, Kernel, Link};
 use crate::op::BufferType;
 use crate::operation::{Admission, Admitted};
 use crate::operations::{Key, Operations, Outcome};
-use crate::policy::{Lane, Mounts, Place};
+use crate::policy::{Lane, Mounts};
 use crate::request::Request;
 use crate::retry::{self, Verdict};
 use crate::syscalls;
@@ -161,17 +161,18 @@ pub(super) fn push_queued(
     operations: &mut Operations<Payload>,
     queue: &mut VecDeque<Key>,
 ) {
-    while kernel.room() > 0 {
+    let mut room = kernel.room();
+    while room > 0 {
         let Some(key) = queue.pop_front() else { return };
-        // A chain goes as one: its entries must be neighbours in one submission.
-        let rest = operations.queued(key).map_or(0, Payload::rest);
-        if kernel.room() <= rest {
-            queue.push_front(key);
-            return;
-        }
         let Some(payload) = operations.launch(key) else {
             continue;
         };
+        // A chain goes as one: its entries must be neighbours in one submission.
+        if room <= payload.rest() {
+            operations.requeue(key);
+            queue.push_front(key);
+            return;
+        }
         let entry = Entry {
             call: payload.request.lower(),
             punt: payload.punt,
@@ -184,6 +185,7 @@ pub(super) fn push_queued(
         // not release before `complete` is called with this `user_data` (G1); a table dropped
         // earlier is leaked.
         unsafe { kernel.push(&entry) };
+        room -= 1;
         if detached {
             let released = operations.abandon(key, &mut Wakers::new());
             debug_assert!(released.is_none(), "the kernel holds it");
@@ -238,48 +240,58 @@ impl State {
             mut result,
         } = completion;
         self.counters.completed += 1;
-        let mut lane = None;
-        let mut told = None;
-        if let Some((key, payload)) = self.operations.peek(user_data) {
-            lane = payload.lane;
-            told = Some((key, payload.sink));
-            if result < 0 {
-                let verdict = retry::judge(payload.request.kind(), -result);
-                self.counters.bugs += u64::from(verdict == Verdict::Bug);
-                debug_assert_ne!(verdict, Verdict::Bug, "errno {} is a broken rule", -result);
-                if verdict == Verdict::Retry && payload.cancelled {
-                    result = -libc::ECANCELED;
-                } else if verdict == Verdict::Retry
-                    // Those after it have been answered with it: who made the chain goes on.
-                    && payload.chained.is_none()
-                    && payload.tries < retry::RETRIES_MAX
-                {
-                    payload.tries += 1;
-                    if self.operations.requeue(key) {
-                        self.counters.operation_retries += 1;
-                        self.enqueue(key);
-                        return;
-                    }
-                }
-            }
+        if result < 0 {
+            let Some(judged) = self.judge(user_data, result) else {
+                return;
+            };
+            result = judged;
         }
-        match self.operations.complete(user_data, result, wake) {
-            Outcome::Delivered(waker) => {
+        let lane = match self.operations.complete(user_data, result, wake) {
+            Outcome::Delivered(key, payload, waker) => {
+                let (lane, sink) = (payload.lane, payload.sink);
                 wake.extend(waker);
-                if let Some((key, sink)) = told {
-                    self.tell(key, sink);
-                }
+                self.tell(key, sink);
+                lane
             }
             Outcome::Orphan(payload, result) => {
+                let lane = payload.lane;
                 self.counters.orphans += 1;
                 orphans.push((payload, result));
+                lane
             }
             Outcome::Stale => {
                 self.counters.stale += 1;
                 return;
             }
-        }
+        };
         self.leave_lane(lane, wake);
+    }
+
+    /// The result that an errno amounts to. `None`: the operation is queued for another try.
+    fn judge(&mut self, user_data: u64, result: i32) -> Option<i32> {
+        let Some((key, payload)) = self.operations.peek(user_data) else {
+            return Some(result);
+        };
+        let verdict = retry::judge(payload.request.kind(), -result);
+        self.counters.bugs += u64::from(verdict == Verdict::Bug);
+        debug_assert_ne!(verdict, Verdict::Bug, "errno {} is a broken rule", -result);
+        if verdict != Verdict::Retry {
+            return Some(result);
+        }
+        if payload.cancelled {
+            return Some(-libc::ECANCELED);
+        }
+        // Those after it in a chain have been answered with it: who made the chain goes on.
+        if payload.chained.is_some() || payload.tries >= retry::RETRIES_MAX {
+            return Some(result);
+        }
+        payload.tries += 1;
+        if !self.operations.requeue(key) {
+            return Some(result);
+        }
+        self.counters.operation_retries += 1;
+        self.enqueue(key);
+        None
     }
 
     /// Takes the result where no future comes for it.
@@ -309,16 +321,16 @@ impl State {
     pub(super) fn try_admit(
         &mut self,
         request: Request,
-        place: Place,
+        place: (bool, Option<Lane>),
         sink: Sink,
     ) -> Result<Key, Request> {
-        let lane = place.lane();
+        let lane = place.1;
         if let Some(lane) = lane
             && !self.gate(lane).try_take()
         {
             return Err(request);
         }
-        let payload = Payload::new(request, (place.punt(), lane), sink);
+        let payload = Payload::new(request, place, sink);
         match self.operations.try_admit(payload) {
             Ok(key) => {
                 self.enqueue(key);
@@ -436,65 +448,22 @@ impl State {
         }
     }
 
-    pub(super) fn gate(&mut self, lane: Lane) -> &mut Gate {
-        let index = match self.lanes.iter().position(|(known, _)| *known == lane) {
-            Some(index) => index,
-            None => {
-                let max = self.remote_max;
-                let busy = |gate: &Gate| gate.free() < max || gate.waiting() > 0;
-                self.lanes.retain(|(_, gate)| busy(gate));
-                self.lanes.push((lane, Gate::new(max)));
-                self.lanes.len() - 1
-            }
-        };
-        &mut self.lanes[index].1
-    }
-
-    pub(super) fn leave_lane(&mut self, lane: Option<Lane>, wake: &mut impl Extend<Waker>) {
-        if let Some(lane) = lane {
-            self.gate(lane).give_back(wake);
-        }
-        self.turn_came = !self.put_off.is_empty();
-    }
-
-    /// First a place of the mount, then a credit; true if both are held. Whoever waits for the
-    /// mount holds no credit meanwhile.
-    pub(super) fn pass_lane(
-        &mut self,
-        a: &mut Admission,
-        waker: &Waker,
-        wake: &mut impl Extend<Waker>,
-    ) -> bool {
-        if let Some(lane) = a.lane
-            && !a.lane_held
-        {
-            a.lane_held = self.gate(lane).take(&mut a.lane_ticket, waker, wake);
-            return a.lane_held;
-        }
-        true
-    }
-}
-
-impl State {
     pub(super) fn admit(
         &mut self,
-        mut admission: Admission,
+        mut a: Admission,
         waker: &Waker,
         wake: &mut impl Extend<Waker>,
     ) -> Admitted {
-        let place = (admission.punt, admission.lane);
-        let payload = Payload::new(admission.request, place, Sink::Future);
-        let mut ticket = admission.ticket.take();
-        match self.operations.admit(payload, &mut ticket, waker, wake) {
+        let payload = Payload::new(a.request, (a.punt, a.lane), Sink::Future);
+        match self.operations.admit(payload, &mut a.ticket, waker, wake) {
             Ok(key) => {
                 self.enqueue(key);
                 Admitted::Queued(key)
             }
-            Err(payload) => Admitted::Waiting(Admission {
-                request: payload.request,
-                ticket,
-                ..admission
-            }),
+            Err(payload) => {
+                a.request = payload.request;
+                Admitted::Waiting(a)
+            }
         }
     }
 }

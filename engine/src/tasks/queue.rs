@@ -1,8 +1,9 @@
 //! The run queue. Wakers, from any thread, only push here.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
+use std::mem;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -74,11 +75,12 @@ impl Wake for Shared {
     }
 }
 
-/// The tasks of one engine. Cheap to clone; stays on its thread.
-#[derive(Clone)]
+/// The tasks of one engine. Stays on its thread.
 pub(crate) struct Tasks {
     shared: Arc<Shared>,
     active: Rc<RefCell<List>>,
+    /// Empty between runs. Kept for its capacity.
+    batch: Cell<VecDeque<Runnable>>,
 }
 
 #[derive(Default)]
@@ -115,6 +117,7 @@ impl Tasks {
         Tasks {
             shared: Arc::clone(shared),
             active: Rc::default(),
+            batch: Cell::default(),
         }
     }
 
@@ -152,13 +155,21 @@ impl Tasks {
 
     /// Polls what is runnable now, at most `budget` tasks; what they wake comes next time.
     pub(crate) fn run(&self, budget: usize) -> u64 {
-        let due = self.shared.ready().len().min(budget);
-        for _ in 0..due {
-            let next = self.shared.ready().pop_front();
-            let Some(runnable) = next else { break };
+        let mut batch = self.batch.take();
+        {
+            let ready = &mut *self.shared.ready();
+            if ready.len() <= budget {
+                mem::swap(ready, &mut batch);
+            } else {
+                batch.extend(ready.drain(..budget));
+            }
+        }
+        let due = batch.len() as u64;
+        for runnable in batch.drain(..) {
             runnable.run();
         }
-        due as u64
+        self.batch.set(batch);
+        due
     }
 
     /// How many tasks have not ended.
@@ -194,7 +205,7 @@ impl Tasks {
                 list.wakers.iter().map(|(_, waker)| waker.clone()).collect()
             };
             wakers.into_iter().for_each(Waker::wake);
-            let ready = std::mem::take(&mut *self.shared.ready());
+            let ready = mem::take(&mut *self.shared.ready());
             let none_ready = ready.is_empty();
             drop(ready);
             if self.len() == 0 {

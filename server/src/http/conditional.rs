@@ -9,31 +9,60 @@ use crate::http::request::{Method, Request};
 /// First second of the year 10000: HTTP dates have four digits.
 const YEAR_10000: i64 = 253_402_300_800;
 
+/// Room for the usual entity tag.
+const ETAG_BYTES: usize = 64;
+
 /// What tells versions of a file apart.
 #[derive(Clone, Debug)]
 pub struct Validators {
-    /// A strong entity tag, quoted: device, inode, size, and time of change in nanoseconds.
+    /// A strong entity tag, quoted: device, inode, size, time of change in nanoseconds, encoding.
     pub etag: String,
     /// Seconds since 1970 of the last change; never in the future. `None` if no HTTP date can say.
     pub modified: Option<u64>,
+    /// Whether that second is over, so that `modified` will not be said of another version.
+    pub settled: bool,
 }
 
 impl Validators {
-    /// Of a file, at the time of day `now`.
+    /// Of a file in some `Content-Encoding`, at the time of day `now`.
     #[must_use]
-    pub fn new(metadata: &Metadata, now: SystemTime) -> Validators {
+    pub fn new(metadata: &Metadata, encoding: Option<&str>, now: SystemTime) -> Validators {
         let (seconds, nanoseconds) = metadata.modified_parts();
-        let etag = format!(
-            "\"{:x}-{:x}-{:x}-{seconds:x}.{nanoseconds:x}\"",
-            metadata.device(),
-            metadata.inode(),
-            metadata.len()
-        );
+        let mut etag = String::with_capacity(ETAG_BYTES);
+        etag.push('"');
+        for (number, next) in [
+            (metadata.device(), '-'),
+            (metadata.inode(), '-'),
+            (metadata.len(), '-'),
+            // As two's complement, before 1970.
+            (seconds.cast_unsigned(), '.'),
+        ] {
+            push_hex(&mut etag, number);
+            etag.push(next);
+        }
+        push_hex(&mut etag, u64::from(nanoseconds));
+        if let Some(encoding) = encoding {
+            etag.push('-');
+            etag.push_str(encoding);
+        }
+        etag.push('"');
         let now = now.duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
-        let modified = (0..YEAR_10000)
+        let known = (0..YEAR_10000)
             .contains(&seconds)
-            .then(|| seconds.unsigned_abs().min(now));
-        Validators { etag, modified }
+            .then(|| seconds.unsigned_abs());
+        Validators {
+            etag,
+            modified: known.map(|seconds| seconds.min(now)),
+            settled: known.is_some_and(|seconds| seconds < now),
+        }
+    }
+}
+
+fn push_hex(text: &mut String, number: u64) {
+    let digits = (64 - number.leading_zeros()).div_ceil(4).max(1);
+    for place in (0..digits).rev() {
+        let digit = (number >> (place * 4)) as u32 & 0xf;
+        text.extend(char::from_digit(digit, 16));
     }
 }
 
@@ -53,8 +82,12 @@ pub enum Verdict {
 /// Judges the preconditions of `request`.
 #[must_use]
 pub fn judge(request: &Request<'_>, validators: &Validators) -> Verdict {
+    let lists = |name, comparison| {
+        let mut lines = request.fields(name);
+        lines.any(|line| lists(line, validators.etag.as_bytes(), comparison))
+    };
     let failed = match (request.if_match, request.if_unmodified_since) {
-        (Some(tags), _) => !lists(tags, &validators.etag, Comparison::Strong),
+        (Some(_), _) => !lists("if-match", Comparison::Strong),
         (None, Some(date)) => matches!(newer(validators, date), Some(true)),
         (None, None) => false,
     };
@@ -63,7 +96,7 @@ pub fn judge(request: &Request<'_>, validators: &Validators) -> Verdict {
     }
     let readable = matches!(request.method, Method::Get | Method::Head);
     match (request.if_none_match, request.if_modified_since) {
-        (Some(tags), _) if lists(tags, &validators.etag, Comparison::Weak) => {
+        (Some(_), _) if lists("if-none-match", Comparison::Weak) => {
             return if readable {
                 Verdict::NotModified
             } else {
@@ -87,19 +120,22 @@ enum Comparison {
     Weak,
 }
 
-/// Whether a list of entity tags names `etag`, or is `*`.
-fn lists(tags: &str, etag: &str, comparison: Comparison) -> bool {
-    if tags.trim() == "*" {
+/// Whether a list of entity tags names `etag`, or is `*`. What is no entity tag ends the list.
+fn lists(tags: &[u8], etag: &[u8], comparison: Comparison) -> bool {
+    if tags.trim_ascii() == b"*" {
         return true;
     }
     let mut rest = tags;
     loop {
-        rest = rest.trim_start_matches([' ', '\t', ',']);
-        let (weak, tag) = match rest.strip_prefix("W/") {
+        while let [b' ' | b'\t' | b',', tail @ ..] = rest {
+            rest = tail;
+        }
+        let (weak, tag) = match rest.strip_prefix(b"W/") {
             Some(tag) => (true, tag),
             None => (false, rest),
         };
-        let Some(end) = tag.strip_prefix('"').and_then(|inner| inner.find('"')) else {
+        let inner = tag.strip_prefix(b"\"").unwrap_or_default();
+        let Some(end) = inner.iter().position(|byte| *byte == b'"') else {
             return false;
         };
         let (tag, tail) = tag.split_at(end + 2);
@@ -121,10 +157,10 @@ fn range_applies(condition: &str, validators: &Validators) -> bool {
     if condition.starts_with('"') || condition.starts_with("W/") {
         return condition == validators.etag;
     }
-    // RFC 9110, 13.1.5: a date must match exactly.
+    // RFC 9110, 13.1.5: a date must match exactly, and be one that tells versions apart (8.8.2.2).
     let date = httpdate::parse_http_date(condition).ok();
     let date = date.and_then(|date| date.duration_since(UNIX_EPOCH).ok());
-    date.is_some() && date.map(|date| date.as_secs()) == validators.modified
+    validators.settled && date.is_some_and(|date| Some(date.as_secs()) == validators.modified)
 }
 
 #[cfg(test)]
@@ -140,6 +176,7 @@ mod tests {
         let validators = Validators {
             etag: "\"x\"".to_owned(),
             modified: Some(784_111_777),
+            settled: true,
         };
         judge(&request, &validators)
     }
@@ -188,6 +225,9 @@ mod tests {
             "If-None-Match: *\r\n",
             "If-None-Match: W/\"x\"\r\n",
             "If-None-Match: \"a\", \"x,y\" ,\"x\"\r\n",
+            "If-None-Match: ,, \"a\",,\"x\"\r\n",
+            "If-None-Match: \"a\"\r\nIf-None-Match: \"x\"\r\n",
+            "If-None-Match: \"\u{e9}\", \"x\"\r\n",
         ] {
             assert_eq!(verdict(fields), Verdict::NotModified, "{fields}");
         }
@@ -195,9 +235,33 @@ mod tests {
             "If-None-Match: x\r\n",
             "If-None-Match: \"x\r\n",
             "If-None-Match: \r\n",
+            "If-None-Match: \"x\r\n",
+            "If-None-Match: w/\"x\"\r\n",
+            "If-None-Match: \"X\"\r\n",
+            "If-None-Match: \"a\" x \"x\"\r\n",
         ] {
             assert_eq!(verdict(fields), Verdict::Proceed, "{fields}");
         }
+    }
+
+    #[test]
+    fn numbers_are_written_in_hexadecimal() {
+        for number in [0, 1, 15, 16, 0xabc, u64::MAX] {
+            let mut text = String::new();
+            push_hex(&mut text, number);
+            assert_eq!(text, format!("{number:x}"));
+        }
+    }
+
+    #[test]
+    fn a_second_that_is_not_over_names_no_version() {
+        let validators = |settled| Validators {
+            etag: "\"x\"".to_owned(),
+            modified: Some(784_111_777),
+            settled,
+        };
+        assert!(range_applies(AT, &validators(true)));
+        assert!(!range_applies(AT, &validators(false)));
     }
 
     #[test]

@@ -1,13 +1,37 @@
 //! The head of a request, strictly parsed. RFC 9112.
 
-use httparse::{EMPTY_HEADER, Status as Progress};
+use std::mem::MaybeUninit;
 
-/// Most bytes of request line and header fields together.
-pub const HEAD_BYTES_MAX: usize = 16 * 1024;
-/// Most bytes of the request target.
-pub const TARGET_BYTES_MAX: usize = 8 * 1024;
-/// Most header fields.
-pub const FIELDS_MAX: usize = 100;
+use httparse::Status as Progress;
+
+use crate::http::fields::Fields;
+use crate::http::target;
+
+/// More header fields than this no [`Bounds`] can allow: room for them is made on the stack.
+pub const FIELDS_CEILING: usize = 1024;
+/// What a request line holds beside the target: method, version, spaces, line end.
+const LINE_REST_BYTES: usize = 64;
+
+/// How large a head may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bounds {
+    /// Most bytes of request line and header fields together.
+    pub header_bytes_max: usize,
+    /// Most header fields; at most [`FIELDS_CEILING`].
+    pub fields_max: usize,
+    /// Most bytes of the request target.
+    pub target_bytes_max: usize,
+}
+
+impl Default for Bounds {
+    fn default() -> Bounds {
+        Bounds {
+            header_bytes_max: 16 * 1024,
+            fields_max: 100,
+            target_bytes_max: 8 * 1024,
+        }
+    }
+}
 
 /// What is wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,7 +40,46 @@ pub enum Method {
     Get,
     /// Its header fields.
     Head,
-    /// Anything else.
+    /// What may be done with it.
+    Options,
+    /// What RFC 9110 and RFC 5789 define and no file can do: 405.
+    Other,
+    /// What nobody has defined: 501.
+    Unknown,
+}
+
+impl Method {
+    fn of(name: &str) -> Method {
+        // Methods are case-sensitive.
+        match name {
+            "GET" => Method::Get,
+            "HEAD" => Method::Head,
+            "OPTIONS" => Method::Options,
+            "POST" | "PUT" | "DELETE" | "CONNECT" | "TRACE" | "PATCH" => Method::Other,
+            _ => Method::Unknown,
+        }
+    }
+}
+
+/// What follows the head.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Body {
+    /// Nothing.
+    None,
+    /// So many bytes, at least one.
+    Length(u64),
+    /// Chunks.
+    Chunked,
+}
+
+/// What the client waits for before it sends the body (`Expect`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Expectation {
+    /// Nothing.
+    None,
+    /// `100-continue`
+    Continue,
+    /// What nobody has defined: 417.
     Other,
 }
 
@@ -27,16 +90,19 @@ pub struct Request<'a> {
     pub method: Method,
     /// Of what.
     pub target: &'a str,
+    /// The host and port it is meant for: those of a target in absolute-form, else of `Host`. `None`
+    /// or empty if the client did not say.
+    pub authority: Option<&'a str>,
     /// Whether the connection may be used again.
     pub keep_alive: bool,
-    /// Bytes of the body that follows; `None` if that is not known beforehand (chunked).
-    pub body_bytes: Option<u64>,
-    /// The client waits before it sends the body (`Expect`).
-    pub expects: bool,
-    /// `If-Match`.
-    pub if_match: Option<&'a str>,
-    /// `If-None-Match`.
-    pub if_none_match: Option<&'a str>,
+    /// What follows the head.
+    pub body: Body,
+    /// What the client waits for before it sends the body.
+    pub expectation: Expectation,
+    /// `If-Match`, the first line of it.
+    pub if_match: Option<&'a [u8]>,
+    /// `If-None-Match`, the first line of it.
+    pub if_none_match: Option<&'a [u8]>,
     /// `If-Modified-Since`.
     pub if_modified_since: Option<&'a str>,
     /// `If-Unmodified-Since`.
@@ -62,15 +128,19 @@ impl<'a> Request<'a> {
     /// ```
     #[must_use]
     pub fn field(&self, name: &str) -> Option<&'a str> {
+        std::str::from_utf8(self.fields(name).next()?).ok()
+    }
+
+    /// The values of all fields of a name, in lower case.
+    pub fn fields<'n>(&self, name: &'n str) -> impl Iterator<Item = &'a [u8]> + use<'a, 'n> {
         let lines = self.head.split(|byte| *byte == b'\n').skip(1);
-        let mut named = lines.filter_map(|line| {
+        lines.filter_map(move |line| {
             let (before, value) = line.split_at_checked(name.len())?;
             let value = value.strip_prefix(b":")?;
             before
                 .eq_ignore_ascii_case(name.as_bytes())
-                .then_some(value)
-        });
-        std::str::from_utf8(named.next()?.trim_ascii()).ok()
+                .then(|| value.trim_ascii())
+        })
     }
 }
 
@@ -83,6 +153,8 @@ pub enum Refusal {
     TargetTooLong,
     /// 431
     FieldsTooLarge,
+    /// 501: a transfer coding that we do not know.
+    Coding,
     /// 505
     Version,
 }
@@ -98,7 +170,8 @@ pub enum Parsed<'a> {
     Refused(Refusal),
 }
 
-/// Parses the head at the start of `bytes`.
+/// Parses the head at the start of `bytes`, which must not begin with an empty line, within the
+/// default [`Bounds`].
 ///
 /// ```
 /// use ambidex_server::http::request::{Parsed, parse};
@@ -109,60 +182,68 @@ pub enum Parsed<'a> {
 /// ```
 #[must_use]
 pub fn parse(bytes: &[u8]) -> Parsed<'_> {
-    let mut fields = [EMPTY_HEADER; FIELDS_MAX];
-    let mut parser = httparse::Request::new(&mut fields);
-    let limited = &bytes[..bytes.len().min(HEAD_BYTES_MAX)];
-    match parser.parse(limited) {
-        Ok(Progress::Complete(length)) => match check(&parser, &bytes[..length]) {
+    parse_within(bytes, &Bounds::default())
+}
+
+/// As [`parse`], within other bounds. The verdict on a stream of bytes does not depend on how many
+/// of them are there when it is asked for.
+#[must_use]
+pub fn parse_within<'a>(bytes: &'a [u8], bounds: &Bounds) -> Parsed<'a> {
+    // httparse passes over any number of empty lines; whoever is bounded counts them before.
+    match bytes {
+        [b'\r'] => return Parsed::Partial,
+        [b'\r' | b'\n', ..] => return Parsed::Refused(Refusal::BadRequest),
+        _ => {}
+    }
+    // Each bound cuts off what the parser sees, so that it decides the same however many bytes
+    // beyond it have arrived.
+    let line_max = bounds.target_bytes_max.saturating_add(LINE_REST_BYTES);
+    let line_max = line_max.min(bounds.header_bytes_max);
+    let endless = bytes
+        .get(..line_max)
+        .is_some_and(|line| !line.contains(&b'\n'));
+    let (seen_max, refusal) = if endless {
+        (line_max, Refusal::TargetTooLong)
+    } else {
+        (bounds.header_bytes_max, Refusal::FieldsTooLarge)
+    };
+    let seen = &bytes[..bytes.len().min(seen_max)];
+    let mut room = [const { MaybeUninit::uninit() }; FIELDS_CEILING];
+    let room = &mut room[..bounds.fields_max.min(FIELDS_CEILING)];
+    let mut parser = httparse::Request::new(&mut []);
+    match parser.parse_with_uninit_headers(seen, room) {
+        Ok(Progress::Complete(length)) => match check(&parser, &bytes[..length], bounds) {
             Ok(request) => Parsed::Complete(request, length),
             Err(refusal) => Parsed::Refused(refusal),
         },
-        Ok(Progress::Partial) => match too_large(bytes) {
-            Some(refusal) => Parsed::Refused(refusal),
-            None => Parsed::Partial,
-        },
+        Ok(Progress::Partial) if bytes.len() >= seen_max => Parsed::Refused(refusal),
+        Ok(Progress::Partial) => Parsed::Partial,
         Err(httparse::Error::TooManyHeaders) => Parsed::Refused(Refusal::FieldsTooLarge),
         Err(httparse::Error::Version) => Parsed::Refused(Refusal::Version),
         Err(_) => Parsed::Refused(Refusal::BadRequest),
     }
 }
 
-/// Which limit an unfinished head has passed, if any.
-fn too_large(bytes: &[u8]) -> Option<Refusal> {
-    let line = bytes
-        .iter()
-        .position(|byte| *byte == b'\n')
-        .unwrap_or(bytes.len());
-    // The method and the version take some bytes more than the target.
-    if line > TARGET_BYTES_MAX + 64 {
-        return Some(Refusal::TargetTooLong);
-    }
-    (bytes.len() >= HEAD_BYTES_MAX).then_some(Refusal::FieldsTooLarge)
-}
-
-fn check<'a>(parser: &httparse::Request<'_, 'a>, head: &'a [u8]) -> Result<Request<'a>, Refusal> {
-    // httparse takes a bare LF for a line end; another parser in the path may not.
-    let bare_lf = head
-        .iter()
-        .enumerate()
-        .any(|(at, byte)| *byte == b'\n' && (at == 0 || head[at - 1] != b'\r'));
+fn check<'a>(
+    parser: &httparse::Request<'_, 'a>,
+    head: &'a [u8],
+    bounds: &Bounds,
+) -> Result<Request<'a>, Refusal> {
+    let method = parser.method.unwrap_or("");
     let target = parser.path.ok_or(Refusal::BadRequest)?;
-    if bare_lf {
+    if has_bare_newline(head) {
         return Err(Refusal::BadRequest);
     }
-    if target.len() > TARGET_BYTES_MAX {
+    if target.len() > bounds.target_bytes_max {
         return Err(Refusal::TargetTooLong);
     }
     let mut request = Request {
-        method: match parser.method {
-            Some("GET") => Method::Get,
-            Some("HEAD") => Method::Head,
-            _ => Method::Other,
-        },
+        method: Method::of(method),
         target,
-        keep_alive: parser.version == Some(1),
-        body_bytes: Some(0),
-        expects: false,
+        authority: None,
+        keep_alive: false,
+        body: Body::None,
+        expectation: Expectation::None,
         if_match: None,
         if_none_match: None,
         if_modified_since: None,
@@ -176,173 +257,26 @@ fn check<'a>(parser: &httparse::Request<'_, 'a>, head: &'a [u8]) -> Result<Reque
         fields.take(&mut request, field.name, field.value)?;
     }
     fields.conclude(&mut request, parser.version == Some(1))?;
+    // RFC 9112, 3.2.2: absolute-form wins over Host.
+    if let Some(authority) = target::authority(target) {
+        if authority.is_empty() || !target::is_host(authority) {
+            return Err(Refusal::BadRequest);
+        }
+        request.authority = Some(authority);
+    }
+    // A client that takes the answer for a tunnel would send what is no HTTP.
+    request.keep_alive &= method != "CONNECT";
     Ok(request)
 }
 
-/// What must be seen of all fields before it can be judged.
-#[derive(Default)]
-struct Fields {
-    hosts: usize,
-    length: Option<u64>,
-    chunked: bool,
-    close: bool,
-    keep_alive: bool,
-}
-
-impl Fields {
-    fn take<'a>(
-        &mut self,
-        request: &mut Request<'a>,
-        name: &str,
-        value: &'a [u8],
-    ) -> Result<(), Refusal> {
-        let text = std::str::from_utf8(value).ok();
-        // The first of a field that must not be repeated counts; the rest are not understood.
-        let keep = |slot: &mut Option<&'a str>| *slot = slot.or(text);
-        // Lengths differ among most of the names, so this costs one comparison each.
-        match name.len() {
-            4 if name.eq_ignore_ascii_case("host") => self.hosts += 1,
-            5 if name.eq_ignore_ascii_case("range") => keep(&mut request.range),
-            6 if name.eq_ignore_ascii_case("expect") => request.expects = true,
-            8 if name.eq_ignore_ascii_case("if-match") => keep(&mut request.if_match),
-            8 if name.eq_ignore_ascii_case("if-range") => keep(&mut request.if_range),
-            10 if name.eq_ignore_ascii_case("connection") => self.connection(text.unwrap_or("")),
-            13 if name.eq_ignore_ascii_case("if-none-match") => keep(&mut request.if_none_match),
-            14 if name.eq_ignore_ascii_case("content-length") => self.content_length(value)?,
-            17 if name.eq_ignore_ascii_case("if-modified-since") => {
-                keep(&mut request.if_modified_since);
-            }
-            17 if name.eq_ignore_ascii_case("transfer-encoding") => self.chunked = true,
-            19 if name.eq_ignore_ascii_case("if-unmodified-since") => {
-                keep(&mut request.if_unmodified_since);
-            }
-            _ => {}
-        }
-        Ok(())
-    }
-
-    fn connection(&mut self, value: &str) {
-        for option in value.split(',').map(str::trim) {
-            self.close |= option.eq_ignore_ascii_case("close");
-            self.keep_alive |= option.eq_ignore_ascii_case("keep-alive");
-        }
-    }
-
-    fn content_length(&mut self, value: &[u8]) -> Result<(), Refusal> {
-        let digits = !value.is_empty() && value.iter().all(u8::is_ascii_digit);
-        let length = std::str::from_utf8(value)
-            .ok()
-            .filter(|_| digits)
-            .and_then(|text| text.parse().ok())
-            .ok_or(Refusal::BadRequest)?;
-        if self.length.replace(length).is_some() {
-            return Err(Refusal::BadRequest);
-        }
-        Ok(())
-    }
-
-    fn conclude(self, request: &mut Request<'_>, version_1_1: bool) -> Result<(), Refusal> {
-        // RFC 9112, 3.2: exactly one Host in HTTP/1.1. 6.1: both lengths is an attack.
-        let hosts_wrong = self.hosts > 1 || (version_1_1 && self.hosts == 0);
-        if hosts_wrong || (self.chunked && self.length.is_some()) {
-            return Err(Refusal::BadRequest);
-        }
-        request.body_bytes = if self.chunked {
-            None
-        } else {
-            Some(self.length.unwrap_or(0))
-        };
-        request.keep_alive = !self.close && (version_1_1 || self.keep_alive);
-        Ok(())
-    }
+/// httparse takes a bare LF for a line end; another parser in the path may not. Without a branch in
+/// the loop, so that the compiler makes vectors of it.
+fn has_bare_newline(head: &[u8]) -> bool {
+    let pairs = head.iter().zip(&head[1..]);
+    pairs.fold(false, |found, (before, byte)| {
+        found | ((*byte == b'\n') & (*before != b'\r'))
+    })
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn refusal(bytes: &[u8]) -> Option<Refusal> {
-        match parse(bytes) {
-            Parsed::Refused(refusal) => Some(refusal),
-            _ => None,
-        }
-    }
-
-    #[test]
-    fn nonsense_is_refused() {
-        for bad in [
-            &b"GET / HTTP/1.1\r\n\r\n"[..],
-            b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
-            b"GET / HTTP/1.1\nHost: a\n\n",
-            b"GET / HTTP/1.1\r\nHost : a\r\n\r\n",
-            b"GET / HTTP/1.1\r\nHost: a\r\n fold\r\n\r\n",
-            b"GET / HTTP/1.1\r\nHost: a\r\nContent-Length: +5\r\n\r\n",
-            b"GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 5, 5\r\n\r\n",
-            b"GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 99999999999999999999\r\n\r\n",
-            b"GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nContent-Length: 5\r\n\r\n",
-            b"GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n",
-            b"\x16\x03\x01\x02\x00\x01\x00",
-            b"GET /\r\n\r\n",
-        ] {
-            assert_eq!(
-                refusal(bad),
-                Some(Refusal::BadRequest),
-                "{}",
-                bad.escape_ascii()
-            );
-        }
-        assert_eq!(refusal(b"GET / HTTP/2.0\r\n"), Some(Refusal::Version));
-    }
-
-    #[test]
-    fn limits_have_their_own_answers() {
-        let long = format!(
-            "GET /{} HTTP/1.1\r\nHost: a\r\n\r\n",
-            "a".repeat(2 * TARGET_BYTES_MAX - 64)
-        );
-        assert_eq!(refusal(long.as_bytes()), Some(Refusal::TargetTooLong));
-        assert_eq!(
-            refusal(&long.as_bytes()[..TARGET_BYTES_MAX + 100]),
-            Some(Refusal::TargetTooLong)
-        );
-        let field = format!(
-            "GET / HTTP/1.1\r\nHost: a\r\nX: {}",
-            "b".repeat(HEAD_BYTES_MAX)
-        );
-        assert_eq!(refusal(field.as_bytes()), Some(Refusal::FieldsTooLarge));
-        let many = format!(
-            "GET / HTTP/1.1\r\nHost: a\r\n{}\r\n",
-            "X: y\r\n".repeat(FIELDS_MAX)
-        );
-        assert_eq!(refusal(many.as_bytes()), Some(Refusal::FieldsTooLarge));
-    }
-
-    #[test]
-    fn persistence_follows_version_and_connection() {
-        for (head, keep) in [
-            ("GET / HTTP/1.1\r\nHost: a\r\n\r\n", true),
-            (
-                "GET / HTTP/1.1\r\nHost: a\r\nConnection: x, Close\r\n\r\n",
-                false,
-            ),
-            ("GET / HTTP/1.0\r\n\r\n", false),
-            ("GET / HTTP/1.0\r\nConnection: Keep-Alive\r\n\r\n", true),
-        ] {
-            let Parsed::Complete(request, _) = parse(head.as_bytes()) else {
-                panic!("{head}");
-            };
-            assert_eq!(request.keep_alive, keep, "{head}");
-        }
-    }
-
-    #[test]
-    fn every_prefix_of_a_request_is_partial() {
-        let head = b"GET /a HTTP/1.1\r\nHost: a\r\nRange: bytes=0-1\r\n\r\n";
-        for length in 0..head.len() {
-            assert!(
-                matches!(parse(&head[..length]), Parsed::Partial),
-                "{length}"
-            );
-        }
-    }
-}
+mod tests;

@@ -2,7 +2,34 @@
 
 use std::borrow::Cow;
 
-use percent_encoding::percent_decode;
+use percent_encoding::{
+    AsciiSet, CONTROLS, NON_ALPHANUMERIC, percent_decode, percent_encode, utf8_percent_encode,
+};
+
+/// What a path cannot hold as it is; RFC 3986, 3.3. A backslash is one of those: some clients
+/// take it for a slash.
+const PATH: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'/')
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~')
+    .remove(b'!')
+    .remove(b'$')
+    .remove(b'&')
+    .remove(b'\'')
+    .remove(b'(')
+    .remove(b')')
+    .remove(b'*')
+    .remove(b'+')
+    .remove(b',')
+    .remove(b';')
+    .remove(b'=')
+    .remove(b':')
+    .remove(b'@');
+
+/// What a query cannot hold as it is.
+const QUERY: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b'<').add(b'>').add(b'`');
 
 /// A target that makes no sense: 400.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,16 +101,97 @@ fn strip_authority(target: &str) -> Option<&str> {
     if target.starts_with('/') {
         return Some(target);
     }
-    let scheme = target.get(..7)?;
-    if !scheme.eq_ignore_ascii_case("http://") {
-        return None;
-    }
-    let rest = &target[7..];
+    let rest = strip_scheme(target)?;
     match rest.find(['/', '?', '#']) {
         Some(at) if rest.as_bytes()[at] == b'/' => Some(&rest[at..]),
         // Without a path, the path is "/"; RFC 9112, 3.2.1.
         _ => Some("/"),
     }
+}
+
+fn strip_scheme(target: &str) -> Option<&str> {
+    let scheme = target.get(..7)?;
+    scheme.eq_ignore_ascii_case("http://").then(|| &target[7..])
+}
+
+/// The host and port that a target in absolute-form names; `None` in any other form.
+///
+/// ```
+/// use ambidex_server::http::target::authority;
+/// assert_eq!(authority("http://a.example:80/b?c"), Some("a.example:80"));
+/// assert_eq!(authority("/b"), None);
+/// ```
+#[must_use]
+pub fn authority(target: &str) -> Option<&str> {
+    let rest = strip_scheme(target)?;
+    Some(&rest[..rest.find(['/', '?', '#']).unwrap_or(rest.len())])
+}
+
+/// Whether `text` is a host with or without a port (RFC 9110, 7.2): a name, an IPv4 address, or an
+/// IP address in brackets. The empty one is: it is what a client sends that knows no name.
+///
+/// ```
+/// use ambidex_server::http::target::is_host;
+/// assert!(is_host("a.example:8080") && is_host("[::1]:80") && is_host(""));
+/// assert!(!is_host("a b") && !is_host("user@a") && !is_host("a/b") && !is_host("a:b"));
+/// ```
+#[must_use]
+pub fn is_host(text: &str) -> bool {
+    let (name, port) = match text.strip_prefix('[') {
+        Some(literal) => match literal.split_once(']') {
+            Some((address, rest)) if is_literal(address) => (address, rest),
+            _ => return false,
+        },
+        None => {
+            let (name, port) = text.split_at(text.find(':').unwrap_or(text.len()));
+            if !is_name(name) {
+                return false;
+            }
+            (name, port)
+        }
+    };
+    match port.strip_prefix(':') {
+        // A port without a host is nobody's.
+        Some(digits) => !name.is_empty() && is_port(digits),
+        None => port.is_empty(),
+    }
+}
+
+fn is_port(digits: &str) -> bool {
+    digits.bytes().all(|byte| byte.is_ascii_digit())
+        && (digits.is_empty() || digits.parse::<u16>().is_ok())
+}
+
+/// What may stand in brackets: RFC 3986, 3.2.2.
+fn is_literal(address: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:".contains(&byte);
+    match address.strip_prefix(['v', 'V']) {
+        Some(future) => !future.is_empty() && future.bytes().all(plain),
+        None => address.parse::<std::net::Ipv6Addr>().is_ok(),
+    }
+}
+
+fn is_name(name: &str) -> bool {
+    let bytes = name.as_bytes();
+    let mut escaped = 0;
+    for (at, byte) in bytes.iter().enumerate() {
+        let good = match byte {
+            _ if escaped > 0 => {
+                escaped -= 1;
+                byte.is_ascii_hexdigit()
+            }
+            b'%' => {
+                escaped = 2;
+                at + 2 < bytes.len()
+            }
+            // Not the comma, though RFC 3986 has it: it is what joins two Host fields.
+            _ => byte.is_ascii_alphanumeric() || b"-._~!$&'()*+;=".contains(byte),
+        };
+        if !good {
+            return false;
+        }
+    }
+    true
 }
 
 fn decode(path: &str) -> Result<Cow<'_, [u8]>, BadTarget> {
@@ -101,17 +209,20 @@ fn decode(path: &str) -> Result<Cow<'_, [u8]>, BadTarget> {
     Ok(decoded)
 }
 
-/// Where a request for a directory without its slash is sent: the same path with one leading slash
-/// and one trailing slash, and the same query. `//host` cannot come out of it.
+/// Where a request for a directory without its slash is sent: its path, resolved and encoded anew,
+/// with one leading slash and one trailing slash, and the same query. `//host` cannot come out of
+/// it, nor a line end.
 ///
 /// ```
 /// use ambidex_server::http::target::{parse, slash_redirect};
 /// assert_eq!(slash_redirect(&parse("//evil.example?q").unwrap()), "/evil.example/?q");
+/// assert_eq!(slash_redirect(&parse(r"/\evil%0d%0a").unwrap()), "/%5Cevil%0D%0A/");
 /// ```
 #[must_use]
 pub fn slash_redirect(target: &Target<'_>) -> String {
-    let path = target.raw_path.trim_start_matches('/');
-    format!("/{path}/{}", target.query)
+    let path = percent_encode(&target.path, PATH);
+    let slash = if target.path.is_empty() { "" } else { "/" };
+    format!("/{path}{slash}{}", utf8_percent_encode(target.query, QUERY))
 }
 
 #[cfg(test)]
@@ -151,6 +262,46 @@ mod tests {
                 Ok((expected.to_owned(), directory)),
                 "{target}"
             );
+        }
+    }
+
+    #[test]
+    fn a_host_is_a_name_or_an_address_and_maybe_a_port() {
+        for host in [
+            "",
+            "a",
+            "a.b-c_d~e",
+            "1.2.3.4:80",
+            "a:",
+            "a:65535",
+            "[::1]",
+            "[::ffff:1.2.3.4]:80",
+            "[v1.a:b]",
+            "a%2fb",
+            "xn--a",
+        ] {
+            assert!(is_host(host), "{host}");
+        }
+        for host in [
+            ":80", "a:65536", "a:-1", "a:+1", "a:8o", "a:80:80", "::1", "[::1", "[]", "[g]",
+            "[::1]a", "[::1]:x", "a b", "a,b c", "a/b", "a?b", "a#b", "a@b", "a\\b", "a\"b", "<a>",
+            "a%2", "a%zz", "\u{e9}", "a\tb", "a{b}", "a|b",
+        ] {
+            assert!(!is_host(host), "{host}");
+        }
+    }
+
+    #[test]
+    fn a_redirect_holds_nothing_that_no_field_may_hold() {
+        for (target, expected) in [
+            ("//evil.example", "/evil.example/"),
+            ("/\\evil.example", "/%5Cevil.example/"),
+            ("/\u{e9}", "/%C3%A9/"),
+            ("/a%0d%0ab", "/a%0d%0ab/"),
+            ("/a?b=\u{e9}", "/a/?b=%C3%A9"),
+        ] {
+            let target = parse(target).expect("a target");
+            assert_eq!(slash_redirect(&target), expected);
         }
     }
 

@@ -1,5 +1,6 @@
 //! Simulation: fake kernels, repeatable randomness, and what it takes to turn a ring by hand.
 
+pub mod clock;
 pub mod disk;
 pub mod net;
 pub mod rng;

@@ -186,7 +186,8 @@ impl Loans {
         let outcome = self.table.complete(key.user_data(), result, &mut self.wake);
         self.free += 1;
         match outcome {
-            Outcome::Delivered(waker) => {
+            Outcome::Delivered(known, payload, waker) => {
+                assert_eq!((known, payload.id), (key, id));
                 assert!(!abandoned, "delivered to nobody");
                 assert_eq!(
                     waker.is_some(),
@@ -213,7 +214,7 @@ impl Loans {
             matches!(outcome, Outcome::Stale),
             "{outcome:?}",
             outcome = match outcome {
-                Outcome::Delivered(_) => "delivered twice",
+                Outcome::Delivered(..) => "delivered twice",
                 Outcome::Orphan(..) => "orphaned twice",
                 Outcome::Stale => "stale",
             }
