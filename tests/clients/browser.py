@@ -49,7 +49,7 @@ def said_by(context, tap, url):
     raise Failure(f"the page said nothing; asked for {tap.targets()}")
 
 
-@check("chromium-images", ["chromium", "ffmpeg"])
+@check("chromium-images", ["chromium"])
 def chromium_images(context):
     with Tap(context.server.port) as tap:
         expect_equal(document(context, f"{tap.base}/album.html"), "images 3", "the page")

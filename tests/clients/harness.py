@@ -7,6 +7,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import threading
 import urllib.request
 from dataclasses import dataclass, field
@@ -69,7 +70,7 @@ PACKAGES = {
 def has_program(name):
     """Whether `name` can be run; pip counts when Python has it as a module."""
     if name == "pip":
-        done = subprocess.run(["python3", "-m", "pip", "--version"], capture_output=True, check=False)
+        done = subprocess.run([sys.executable, "-m", "pip", "--version"], capture_output=True, check=False)
         return done.returncode == 0
     return shutil.which(name) is not None
 

@@ -97,6 +97,8 @@ class Site:
         self.write("pages/index.html", link.format("first", "sub/", "one.png").encode())
         self.write("pages/sub/index.html", link.format("second", "last.html", "../two.png").encode())
         self.write("pages/sub/last.html", link.format("last", "../", "../one.png").encode())
+        self.write("watch.html", WATCH)
+        self.write("album.html", ALBUM)
         self.write("pages/one.png", PIXEL)
         self.write("pages/two.png", PIXEL)
         for name in ("a.txt", "b/c.txt", "b/d/e.bin"):
@@ -198,8 +200,6 @@ class Site:
         source = "nullsrc=size=320x240:rate=10:duration=30,geq=random(1)*255:128:128"
         codec = ["-c:v", "libvpx", "-deadline", "realtime", "-cpu-used", "8", "-b:v", "8M", "-g", "10"]
         command("ffmpeg", "-v", "error", "-f", "lavfi", "-i", source, *codec, self.file("video.webm"))
-        self.write("watch.html", WATCH)
-        self.write("album.html", ALBUM)
 
 
 ALBUM = b"""<!doctype html><meta charset="utf-8"><title>album</title>
