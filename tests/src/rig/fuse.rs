@@ -348,9 +348,9 @@ impl Drop for Rig {
         for waiting in self.shared.release() {
             waiting.fail();
         }
-        // Detached: the mount goes even while a process holds its files open. The session's thread
-        // ends by itself when the last of them is closed.
-        if let Err(error) = unmount(&self.at, UnmountFlags::DETACH) {
+        // Detached: the mount goes even while a process holds its files open. Aborted: should that be
+        // this process, which is the daemon too, it would wait for itself when it ends and closes them.
+        if let Err(error) = unmount(&self.at, UnmountFlags::FORCE | UnmountFlags::DETACH) {
             eprintln!("unmounting {}: {error}", self.at.display());
         }
         drop(self.session.take());
