@@ -130,7 +130,9 @@ impl Worker {
             Parsed::Complete(request, head) => {
                 let rest_is_known = match progress.drained {
                     Some(drained) => drained,
-                    None if drainable(&request) => return Ok(Step::Drain(head, request.body)),
+                    None if self.is_drainable(&request) => {
+                        return Ok(Step::Drain(head, request.body));
+                    }
                     None => request.body == Body::None,
                 };
                 let keep_alive = request.keep_alive && rest_is_known && !self.stop.is_set();
@@ -138,6 +140,20 @@ impl Worker {
                 Ok(Step::Answered(head, keep_alive))
             }
         }
+    }
+
+    /// Whether the body of `request` is read, so that another request can follow. Not if the client
+    /// waits to be told to send it: then it is told at once that it need not. Not for a method that is
+    /// refused: those have bodies that are worth no waiting; a program may take it, though.
+    fn is_drainable(&self, request: &Request<'_>) -> bool {
+        let small = match request.body {
+            Body::None => false,
+            Body::Length(length) => length <= DRAIN_BYTES_MAX,
+            Body::Chunked => true,
+        };
+        let known = matches!(request.method, Method::Get | Method::Head | Method::Options)
+            || self.hosts.takes_methods();
+        small && known && request.keep_alive && request.expectation == Expectation::None
     }
 
     /// Reads more of a head. The first byte starts the clock of the whole head.
@@ -277,19 +293,6 @@ impl Worker {
             .await??;
         pace.waited(self.io.now().saturating_duration_since(since))
     }
-}
-
-/// Whether the body of `request` is read, so that another request can follow. Not if the client
-/// waits to be told to send it: then it is told at once that it need not. Not for a method that is
-/// refused: those have bodies that are worth no waiting.
-fn drainable(request: &Request<'_>) -> bool {
-    let small = match request.body {
-        Body::None => false,
-        Body::Length(length) => length <= DRAIN_BYTES_MAX,
-        Body::Chunked => true,
-    };
-    let known = matches!(request.method, Method::Get | Method::Head | Method::Options);
-    small && known && request.keep_alive && request.expectation == Expectation::None
 }
 
 impl Progress {

@@ -9,6 +9,7 @@ use crate::http::head::{Head, Status};
 use crate::http::range::{Selection, select};
 use crate::http::request::Method;
 use crate::locate::Representation;
+use crate::policy::fields;
 use crate::respond::Exchange;
 use crate::serve::Worker;
 
@@ -28,8 +29,8 @@ impl Worker {
         let selection = match (judge(request, &validators), request.range) {
             (Verdict::Failed, _) => return self.send_text(exchange, Status(412)).await,
             (Verdict::NotModified, _) => {
-                let head = self.describe(exchange, Status(304), found, &validators);
-                let bytes = head.finish(exchange.keep_alive);
+                let head = self.describe(Status(304), found, &validators);
+                let bytes = decorate(exchange, head, found).finish(exchange.keep_alive);
                 return self.send(exchange.stream, &bytes).await;
             }
             // RFC 9110, 14.2, defines ranges for GET only and has us ignore them with any other
@@ -44,18 +45,18 @@ impl Worker {
                 self.send_text_with(exchange, head, Status(416)).await
             }
             Selection::Whole => {
-                let head = self.describe(exchange, Status(200), found, &validators);
+                let head = self.describe(Status(200), found, &validators);
                 let head = typed(head, &found.content_type, found, size);
                 self.send_range(exchange, head, found, 0..size).await
             }
             Selection::Part(part) => {
-                let head = self.describe(exchange, Status(206), found, &validators);
+                let head = self.describe(Status(206), found, &validators);
                 let head = typed(head, &found.content_type, found, part.end - part.start);
                 let head = head.content_range(&part, size);
                 self.send_range(exchange, head, found, part).await
             }
             Selection::Parts(parts) => {
-                let head = self.describe(exchange, Status(206), found, &validators);
+                let head = self.describe(Status(206), found, &validators);
                 self.send_parts(exchange, head, found, &parts).await
             }
         }
@@ -68,7 +69,7 @@ impl Worker {
         found: &Representation,
         range: Range<u64>,
     ) -> io::Result<()> {
-        let head = head.finish(exchange.keep_alive);
+        let head = decorate(exchange, head, found).finish(exchange.keep_alive);
         // HEAD must not touch the disk.
         if exchange.request.method == Method::Head || range.is_empty() {
             return self.send(exchange.stream, &head).await;
@@ -91,7 +92,11 @@ impl Worker {
         let bytes: u64 = parts.iter().map(|part| part.end - part.start).sum();
         let length = bytes + (heads_bytes + end.len()) as u64;
         let content_type = format!("multipart/byteranges; boundary={boundary}");
-        let head = typed(head, &content_type, found, length).finish(exchange.keep_alive);
+        let head = typed(head, &content_type, found, length);
+        let mut head = decorate(exchange, head, found);
+        // A rule may have a type for the file; this is that of the parts together.
+        fields::set(head.edit(), "Content-Type", &content_type);
+        let head = head.finish(exchange.keep_alive);
         // What stands before the bytes of a part goes out with them.
         let mut before = head;
         for (part_head, part) in heads.iter().zip(parts) {
@@ -104,13 +109,7 @@ impl Worker {
     }
 
     /// Begins a head with the fields that go with 200, 206 and 304 alike.
-    fn describe(
-        &self,
-        exchange: &Exchange<'_>,
-        status: Status,
-        found: &Representation,
-        validators: &Validators,
-    ) -> Head {
+    fn describe(&self, status: Status, found: &Representation, validators: &Validators) -> Head {
         let mut head = self.head(status).text("ETag", &validators.etag);
         if let Some(seconds) = validators.modified {
             head = head.date("Last-Modified", seconds);
@@ -118,9 +117,14 @@ impl Worker {
         if let Some(fields) = found.vary {
             head = head.text("Vary", fields);
         }
-        let policy = &exchange.host.policy;
-        policy.decorate(head, exchange.request, &found.path)
+        head
     }
+}
+
+/// Adds what the policy of the host says, which may change what is there.
+fn decorate(exchange: &Exchange<'_>, head: Head, found: &Representation) -> Head {
+    let policy = &exchange.host.policy;
+    policy.decorate(head, exchange.request, &found.path)
 }
 
 /// The fields about a content, which 304 has none of.

@@ -54,6 +54,11 @@ impl Hosts {
         Ok(())
     }
 
+    /// Whether there are programs that may take methods which no file knows.
+    pub(crate) fn takes_methods(&self) -> bool {
+        !self.routes.is_empty() || !self.before.is_empty()
+    }
+
     /// The host that answers `request`.
     pub(crate) fn select(&self, request: &Request<'_>) -> Option<Rc<Host>> {
         if !self.exact.is_empty() || !self.wild.is_empty() {

@@ -297,7 +297,7 @@ mod tests {
             ("//evil.example", "/evil.example/"),
             ("/\\evil.example", "/%5Cevil.example/"),
             ("/\u{e9}", "/%C3%A9/"),
-            ("/a%0d%0ab", "/a%0d%0ab/"),
+            ("/a%0d%0ab", "/a%0D%0Ab/"),
             ("/a?b=\u{e9}", "/a/?b=%C3%A9"),
         ] {
             let target = parse(target).expect("a target");
