@@ -123,6 +123,9 @@ fn serve(options: cli::Serve) -> Result<(), Error> {
         if let Some(remark) = workers::remark(started.capabilities, plan.options.disk) {
             eprintln!("ambidex: {remark}");
         }
+        for remark in workers::remarks(&plan.options) {
+            eprintln!("ambidex: {remark}");
+        }
         let mut out = io::stdout().lock();
         for address in started.addresses {
             let scheme = match address {

@@ -16,7 +16,7 @@ use ambidex::{Engine, Handle, disk};
 
 use crate::admission::{Admission, raise_descriptors};
 use crate::config::Config;
-use crate::files::Files;
+use crate::files::{Files, Listing};
 use crate::hosts;
 use crate::listen::{self, Address, Bound, Listener};
 use crate::policy::{BadPolicy, Policy};
@@ -309,6 +309,42 @@ fn advise(error: &io::Error) -> String {
         _ => return error.to_string(),
     };
     advice.to_owned()
+}
+
+/// What is missing in the directories that `options` name, and what that means: one line each.
+/// Nothing of it keeps a server from starting.
+///
+/// # Blocking
+/// Asks the filesystems.
+#[must_use]
+pub fn remarks(options: &Options) -> Vec<String> {
+    let own = options
+        .root
+        .iter()
+        .map(|root| (root, &options.config.files));
+    let named = options.hosts.iter().map(|host| (&host.root, &host.files));
+    let mut remarks = Vec::new();
+    for (root, files) in own.chain(named) {
+        let is_file = |name: &str| root.join(name.trim_start_matches('/')).is_file();
+        let pages = [
+            (&files.page_404, "errors will be plain text"),
+            (&files.page_50x, "errors will be plain text"),
+            (&files.fallback, "what is not found will be 404"),
+        ];
+        for (page, meaning) in pages {
+            if let Some(page) = page.as_deref().filter(|page| !is_file(page)) {
+                remarks.push(format!("no file {page} in {}: {meaning}", root.display()));
+            }
+        }
+        if files.listing == Listing::Off && !files.index.iter().any(|name| is_file(name)) {
+            let names = files.index.join(", ");
+            remarks.push(format!(
+                "no {names} in {}, so / is 404; --directory-listing lists what is there",
+                root.display()
+            ));
+        }
+    }
+    remarks
 }
 
 /// One line about the backend, if it is not the one that users expect.

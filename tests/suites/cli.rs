@@ -17,7 +17,7 @@ const LARGE: usize = 64 << 20;
 
 fn tree() -> Tree {
     let tree = Tree::new();
-    tree.file("a", "alpha");
+    tree.file("a", "alpha").file("index.html", "index");
     tree
 }
 
@@ -224,6 +224,31 @@ fn the_only_line_on_standard_output_is_the_address() {
         );
         assert_eq!(server.stderr(), "");
     }
+}
+
+#[test]
+fn what_is_missing_in_the_directory_is_said_at_the_start() {
+    let tree = Tree::new();
+    tree.file("a", "alpha");
+    let pages = [
+        "--page404",
+        "gone.html",
+        "--page50x",
+        "/a",
+        "--spa=app.html",
+    ];
+    let server = Server::builder(tree.path()).args(pages);
+    let mut server = server.start();
+    assert_eq!(get(server.addr(), "/none").status, 404);
+    assert!(server.terminate().success());
+    let said = server.stderr();
+    let lines: Vec<&str> = said.lines().collect();
+    assert_eq!(lines.len(), 3, "{said}");
+    assert!(
+        lines[0].contains("gone.html") && lines[1].contains("app.html"),
+        "{said}"
+    );
+    assert!(lines[2].contains("--directory-listing"), "{said}");
 }
 
 /// Waits until nobody answers at `addr` any more.
