@@ -254,3 +254,19 @@ fn assert_no_call_per_file(calls: &[Call], root: &Path) {
         .filter(|call| call.args.contains(root) || call.args.contains("\"file"));
     assert_eq!(on_files.next(), None, "a system call for one file");
 }
+
+#[test]
+fn head_and_body_leave_at_once_and_together() {
+    let Some(traced) = Traced::start("head and body together") else {
+        return;
+    };
+    let mut client = Client::connect(traced.server.addr());
+    assert_eq!(client.get("/file0").status, 200);
+    let text = traced.text();
+    // Inherited by what is accepted; without it the end of an answer may wait for an acknowledgement.
+    let at_once = |line: &&str| line.contains("setsockopt(") && line.contains("TCP_NODELAY");
+    let option = text.lines().find(at_once).expect("TCP_NODELAY");
+    assert!(option.contains("[1]"), "{option}");
+    let sends = |line: &&str| line.contains("HTTP/1.1 200 OK");
+    assert_eq!(text.lines().filter(sends).count(), 1, "one call a response");
+}
