@@ -11,6 +11,7 @@ use crate::files::Files;
 use crate::hook::{After, Answer, Incoming, Outgoing};
 use crate::hosts::{Host, Hosts};
 use crate::http::request::Request;
+use crate::limits::Limits;
 use crate::listen::Listener;
 use crate::policy::Policy;
 use crate::route::{Reply, Route};
@@ -167,21 +168,15 @@ impl Server {
         listeners: Vec<Listener>,
         stop: &Stop,
     ) -> io::Result<()> {
-        let admission = Admission::new(1);
-        self.serve_admitted(io, listeners, stop, admission).await
+        let prepared = self.prepare().await?;
+        prepared.serve(io, listeners, stop, Admission::new(1)).await
     }
 
-    /// As [`Server::serve_all`], on one of several workers that count connections together.
-    pub(crate) async fn serve_admitted(
-        self,
-        io: &Handle,
-        listeners: Vec<Listener>,
-        stop: &Stop,
-        admission: Admission,
-    ) -> io::Result<()> {
+    /// Reads what must be at hand before the first request.
+    pub(crate) async fn prepare(self) -> io::Result<Prepared> {
         let limits = self.config.limits.clone();
         let hosts = self.hosts().await?;
-        serve::run(io, listeners, hosts, limits, stop, admission).await
+        Ok(Prepared { limits, hosts })
     }
 
     async fn hosts(self) -> io::Result<Hosts> {
@@ -209,5 +204,24 @@ impl Server {
             hosts.add(&named.name, host)?;
         }
         Ok(hosts)
+    }
+}
+
+/// A server that has read what it needs before the first request.
+pub(crate) struct Prepared {
+    limits: Limits,
+    hosts: Hosts,
+}
+
+impl Prepared {
+    /// As [`Server::serve_all`], on one of several workers that count connections together.
+    pub(crate) async fn serve(
+        self,
+        io: &Handle,
+        listeners: Vec<Listener>,
+        stop: &Stop,
+        admission: Admission,
+    ) -> io::Result<()> {
+        serve::run(io, listeners, self.hosts, self.limits, stop, admission).await
     }
 }

@@ -260,11 +260,13 @@ impl Worker {
             };
             let listeners = sockets.into_iter().map(listener);
             let listeners = listeners.collect::<io::Result<_>>().map_err(failed)?;
-            let _ = self
-                .news
-                .send(News::Accepting(io.disk().capabilities().clone()));
-            server
-                .serve_admitted(&io, listeners, &self.stop, self.admission.clone())
+            let prepared = server.prepare().await;
+            let prepared = prepared.map_err(|error| Error::Start(error.to_string()))?;
+            // Whoever hears of it may take what the server has read away.
+            let capabilities = io.disk().capabilities().clone();
+            let _ = self.news.send(News::Accepting(capabilities));
+            prepared
+                .serve(&io, listeners, &self.stop, self.admission.clone())
                 .await
                 .map_err(failed)
         });
