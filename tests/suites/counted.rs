@@ -7,7 +7,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use ambidex::disk::{Choice, File};
+use ambidex::disk::{Choice, File, OpenOptions, Pool};
 use ambidex::net::UdpSocket;
 use ambidex::{Handle, Metrics};
 use ambidex_tests::loops::{ANY_PORT, engine, pair, pattern, run_on};
@@ -17,7 +17,11 @@ use tempfile::TempDir;
 
 const CHILD: &str = "AMBIDEX_COUNTED_CHILD";
 const ROUNDS: usize = 100;
-const FILE: usize = 64 * 1024;
+/// `EXT4_SUPER_MAGIC`, statfs(2).
+const EXT4: i64 = 0xEF53;
+const BATCH: usize = 16;
+const BLOCK: usize = 4096;
+const FILE: usize = BATCH * BLOCK;
 
 /// What is nobody's operation: the allocator, the clock where the kernel has to be asked, and the marks.
 const NOT_COUNTED: [&str; 9] = [
@@ -98,6 +102,25 @@ async fn both(io: &Handle, path: &Path) -> (Metrics, Metrics) {
     .await
 }
 
+/// Sixteen reads at a time: of memory, or of the device.
+async fn many(io: &Handle, path: &Path, direct: bool) -> (Metrics, Metrics) {
+    let options = OpenOptions::new();
+    let options = if direct { options.direct() } else { options };
+    let file = options.open(io.disk(), path).await.expect("open");
+    let pool = Pool::new(BATCH, BLOCK);
+    counted(io, async || {
+        for _ in 0..ROUNDS {
+            let reads = (0..BATCH).map(async |at| {
+                let buffer = pool.try_take().expect("one for each");
+                let (result, _) = file.read_at(buffer, (at * BLOCK) as u64).await;
+                assert_eq!(result.expect("read"), BLOCK);
+            });
+            futures_util::future::join_all(reads).await;
+        }
+    })
+    .await
+}
+
 /// The child's part: `WORK BACKEND DIRECTORY`.
 #[test]
 fn child() {
@@ -114,6 +137,8 @@ fn child() {
     let (before, after) = run_on(&mut engine(choice), async |io| match work {
         "sockets" => sockets(&io).await,
         "files" => files(&io, &path).await,
+        "warm" => many(&io, &path, false).await,
+        "direct" => many(&io, &path, true).await,
         _ => both(&io, &path).await,
     });
     let grown = after.calls - before.calls;
@@ -195,4 +220,39 @@ fn calls_for_both_at_once_are_counted_as_strace_counts_them() {
         let waits = of("epoll_pwait2") + of("epoll_pwait") + of("epoll_wait");
         assert!(waits > 0, "it waited");
     });
+}
+
+/// Entries of each enter.
+fn submissions(seen: &[Call]) -> Vec<i64> {
+    let enters = seen.iter().filter(|call| call.name == "io_uring_enter");
+    enters.filter_map(|call| call.number(1)).collect()
+}
+
+#[test]
+fn what_is_answered_from_memory_is_submitted_together_and_what_is_not_a_few_at_a_time() {
+    let test = "what_is_answered_from_memory";
+    if let Some(reason) = strace::missing() {
+        return skip(test, &reason);
+    }
+    if !backends(test).contains(&Choice::Uring) {
+        return;
+    }
+    let (here, _, seen) = run_child("warm", "uring");
+    assert_eq!(here, seen.len() as u64);
+    let rest = (BATCH - 4) as i64;
+    assert!(
+        submissions(&seen).contains(&rest),
+        "{:?}",
+        submissions(&seen)
+    );
+    let magic = rustix::fs::statfs(env!("CARGO_TARGET_TMPDIR"))
+        .expect("a filesystem")
+        .f_type;
+    if magic != EXT4 {
+        return skip(test, "the tests do not lie on ext4");
+    }
+    let (here, _, seen) = run_child("direct", "uring");
+    assert_eq!(here, seen.len() as u64);
+    let sizes = submissions(&seen);
+    assert!(sizes.iter().all(|size| *size <= 4), "{sizes:?}");
 }

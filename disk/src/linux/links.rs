@@ -22,6 +22,11 @@ impl Links {
         self.pushed += 1;
     }
 
+    /// Whether any entry that is not taken is linked.
+    pub(super) fn any(&self) -> bool {
+        !self.linked.is_empty()
+    }
+
     /// The kernel has taken `count` entries and will take no more in this submission.
     pub(super) fn take(&mut self, count: usize) {
         self.taken += count as u64;
