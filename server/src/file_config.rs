@@ -14,7 +14,7 @@ use crate::file_site::{
 };
 
 /// How alike a key must be to be suggested.
-const LIKENESS_MIN: f64 = 0.6;
+const LIKENESS_MIN: f64 = 0.8;
 
 /// Settings that the top level and each host may have. Written once: with `flatten`, serde would
 /// forget on which line a mistake is.

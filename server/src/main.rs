@@ -3,6 +3,7 @@
 mod cli;
 mod cli_limits;
 mod cli_plan;
+mod cli_usage;
 mod file_config;
 mod file_site;
 
@@ -19,7 +20,7 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 /// What was asked for cannot be done.
-const EXIT_USAGE: u8 = 2;
+pub(crate) const EXIT_USAGE: u8 = 2;
 /// It had started, and then failed.
 const EXIT_FAILURE: u8 = 1;
 
@@ -58,7 +59,7 @@ Examples:
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
-        Err(error) => return usage(&error),
+        Err(error) => return cli_usage::tell(&error),
     };
     let outcome = match cli.command {
         Command::Serve(options) => serve(*options),
@@ -74,36 +75,6 @@ fn main() -> ExitCode {
             })
         }
     }
-}
-
-/// Help as it is; a mistake in one line.
-fn usage(error: &clap::Error) -> ExitCode {
-    if !error.use_stderr() {
-        let _ = error.print();
-        return ExitCode::SUCCESS;
-    }
-    let text = error.to_string();
-    if text.contains("Usage:") && !text.starts_with("error:") {
-        // No subcommand at all: show what there is.
-        eprint!("{text}");
-        return ExitCode::from(EXIT_USAGE);
-    }
-    let first = text.lines().next().unwrap_or("bad usage");
-    let first = first.trim_start_matches("error: ").trim_end_matches(':');
-    let missing: Vec<&str> = text
-        .lines()
-        .skip(1)
-        .take_while(|line| line.starts_with("  "))
-        .map(str::trim)
-        .collect();
-    let missing = missing.join(" ");
-    let space = if missing.is_empty() { "" } else { " " };
-    let tip = text
-        .lines()
-        .find_map(|line| line.trim_start().strip_prefix("tip: "));
-    let advice = tip.unwrap_or("try 'ambidex serve --help'");
-    eprintln!("ambidex: {first}{space}{missing}; {advice}");
-    ExitCode::from(EXIT_USAGE)
 }
 
 fn start_error(error: io::Error) -> Error {
@@ -123,7 +94,8 @@ fn serve(options: cli::Serve) -> Result<(), Error> {
         if let Some(remark) = workers::remark(started.capabilities, plan.options.disk) {
             eprintln!("ambidex: {remark}");
         }
-        for remark in workers::remarks(&plan.options) {
+        let misspelt = cli_usage::misspelt_variables::<Cli>();
+        for remark in workers::remarks(&plan.options).into_iter().chain(misspelt) {
             eprintln!("ambidex: {remark}");
         }
         let mut out = io::stdout().lock();

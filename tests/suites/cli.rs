@@ -130,6 +130,42 @@ fn a_bad_argument_is_named_in_one_line() {
 }
 
 #[test]
+fn a_mistake_that_can_be_guessed_is_answered_with_what_was_meant() {
+    let tree = tree();
+    let root = tree.path().to_str().expect("UTF-8");
+    let serve = format!("'ambidex serve {root}'");
+    let cases: [(&[&str], &str); 4] = [
+        (&[root], &serve),
+        (
+            &["serve", root, "--directory-listing", "html"],
+            "--directory-listing=html",
+        ),
+        (&["serve", root, "--hidden", "false"], "--hidden=false"),
+        (&["serve", root, "--prot", "80"], "--port"),
+    ];
+    for (args, meant) in cases {
+        assert_user_error(&run(args), meant);
+    }
+    let server = Server::builder(tree.path()).env("AMBIDEX_INDEX", "a");
+    let wrong = server.env("AMBIDEX_HIDDEN", "perhaps").spawn_failing();
+    assert_user_error(&wrong, "AMBIDEX_HIDDEN");
+}
+
+#[test]
+fn a_misspelt_variable_is_named_at_the_start_and_nobody_elses() {
+    let tree = tree();
+    let server = Server::builder(tree.path()).env("AMBIDEX_HIDEN", "1");
+    let mut server = server.env("AMBIDEX_SERVICE_HOST", "10.0.0.1").start();
+    assert!(server.terminate().success());
+    let said = server.stderr();
+    assert!(
+        said.contains("AMBIDEX_HIDEN") && said.contains("did you mean AMBIDEX_HIDDEN?"),
+        "{said}"
+    );
+    assert_eq!(said.lines().count(), 1, "{said}");
+}
+
+#[test]
 fn an_address_that_is_not_ours_is_named_in_one_line() {
     let tree = tree();
     // TEST-NET-1: documentation only, no machine has it.
