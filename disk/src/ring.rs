@@ -402,8 +402,11 @@ impl Ring {
             }),
         };
         let state = &mut *self.inner.state.borrow_mut();
+        if state.kernel.is_none() {
+            return false;
+        }
         let begun = state.try_admit(request, (false, None), Sink::Change(id));
-        state.kernel.is_some() && begun.is_ok()
+        begun.is_ok()
     }
 
     /// The next answer to [`Ring::begin_change`].

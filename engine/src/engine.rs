@@ -202,6 +202,9 @@ impl Engine {
     /// Ends the engine: drops every task, then turns the ring until the kernel has finished every
     /// operation or `patience` is over. Dropping an engine does this with a patience of a second.
     ///
+    /// What is still in flight then is given up: its memory is leaked and counted, its descriptor
+    /// stays with the kernel, and a future of it that somebody kept never resolves.
+    ///
     /// # Blocking
     /// For up to `patience`.
     pub fn shut_down(mut self, patience: Duration) -> Report {
