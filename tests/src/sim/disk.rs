@@ -34,7 +34,8 @@ const POISON: u8 = 0xA5;
 /// When each file was modified, in seconds since 1970.
 const MODIFIED: i64 = 1_600_000_000;
 /// Where the numbers of [`Disk`], and one, are mounted.
-const MOUNTS: &str = "1 0 0:1 / / rw - ext4 a rw\n2 1 0:2 / /memory rw - tmpfs b rw\n3 1 0:3 / /far rw - far c rw\n";
+const MOUNTS: &str =
+    "1 0 0:1 / / rw - ext4 a rw\n2 1 0:2 / /memory rw - tmpfs b rw\n3 1 0:3 / /far rw - far c rw\n";
 /// Consecutive failed enters after which a caller counts as spinning.
 const FAILURES_MAX: u32 = 10_000;
 
@@ -317,7 +318,11 @@ impl World {
         // SAFETY: all-zero is a valid statx.
         let mut status: libc::statx = unsafe { MaybeUninit::zeroed().assume_init() };
         let content = self.open.get(&fd);
-        let number = |content| self.files.values().position(|file| Rc::ptr_eq(file, content));
+        let number = |content| {
+            self.files
+                .values()
+                .position(|file| Rc::ptr_eq(file, content))
+        };
         status.stx_mask = libc::STATX_BASIC_STATS | libc::STATX_MNT_ID;
         status.stx_mode = (libc::S_IFREG | 0o644) as u16;
         status.stx_size = content.map_or(0, |content| content.borrow().len() as u64);

@@ -14,8 +14,8 @@ impl World {
         let Some(last) = self.working.last() else {
             return;
         };
-        let at_once = self.is_prompt(&last.call)
-            || !self.hang && !chance(&mut self.rng, self.faults.delay);
+        let at_once =
+            self.is_prompt(&last.call) || !self.hang && !chance(&mut self.rng, self.faults.delay);
         if at_once {
             self.finish(self.working.len() - 1);
         }

@@ -1,7 +1,7 @@
 //! Answers as a client reads them, and the bytes that files have.
 
 /// The bytes of file number `file` from `at` on.
-pub fn content(file: usize, at: usize) -> impl Iterator<Item = u8> {
+pub(super) fn content(file: usize, at: usize) -> impl Iterator<Item = u8> {
     (at..).map(move |at| byte(file, at))
 }
 
@@ -32,7 +32,10 @@ fn field<'a>(head: &'a str, name: &str) -> Option<&'a str> {
 
 impl<'a> Answer<'a> {
     /// The answer that `heard` begins with; `None` if its head is not whole.
-    pub(super) fn parse(heard: &'a [u8], bodiless: bool) -> Result<Option<Answer<'a>>, &'static str> {
+    pub(super) fn parse(
+        heard: &'a [u8],
+        bodiless: bool,
+    ) -> Result<Option<Answer<'a>>, &'static str> {
         const START: &[u8] = b"HTTP/1.1 ";
         if !heard.starts_with(&START[..START.len().min(heard.len())]) {
             return Err("no answer");
@@ -53,7 +56,8 @@ impl<'a> Answer<'a> {
             length,
             body,
             whole: (body.len() == comes).then_some(end + 4 + comes),
-            closes: field(head, "connection").is_some_and(|value| value.eq_ignore_ascii_case("close")),
+            closes: field(head, "connection")
+                .is_some_and(|value| value.eq_ignore_ascii_case("close")),
         }))
     }
 }

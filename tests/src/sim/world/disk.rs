@@ -33,7 +33,6 @@ pub struct SimDisk {
     rng: Rng,
     /// The `user_data` of what is over.
     past: Vec<u64>,
-
 }
 
 impl SimDisk {

@@ -314,11 +314,7 @@ impl SimNet {
     }
 
     /// Adds a listener.
-    pub(super) fn add_listener(
-        &self,
-        address: SocketAddr,
-        backlog: usize,
-    ) -> io::Result<OwnedFd> {
+    pub(super) fn add_listener(&self, address: SocketAddr, backlog: usize) -> io::Result<OwnedFd> {
         let state = &mut *self.state.borrow_mut();
         let taken = |known: &Listening| known.open && known.address == address;
         if state.listeners.iter().any(taken) {
@@ -473,7 +469,10 @@ impl SimNet {
     }
 
     pub(super) fn release(&self, fd: OwnedFd) {
-        let closed = self.state.borrow_mut().close(fd.as_fd().as_raw_fd() as usize);
+        let closed = self
+            .state
+            .borrow_mut()
+            .close(fd.as_fd().as_raw_fd() as usize);
         match closed {
             Some(Object::Stream(end)) => self.leave(end),
             Some(Object::Listener(listener)) => self.stop_listening(listener),

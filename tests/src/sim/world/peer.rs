@@ -78,7 +78,9 @@ impl Request {
         let (path, ..) = self.file();
         let method = if self.ask == Ask::Head { "HEAD" } else { "GET" };
         let suffix = if self.ask == Ask::Missing { "-not" } else { "" };
-        to.extend_from_slice(format!("{method} /{path}{suffix} HTTP/1.1\r\nHost: a\r\n").as_bytes());
+        to.extend_from_slice(
+            format!("{method} /{path}{suffix} HTTP/1.1\r\nHost: a\r\n").as_bytes(),
+        );
         if let Ask::Range(from, more) = self.ask {
             let to_byte = from + more;
             to.extend_from_slice(format!("Range: bytes={from}-{to_byte}\r\n").as_bytes());
@@ -106,7 +108,7 @@ impl Request {
 }
 
 /// A client at work.
-pub struct Peer {
+pub(super) struct Peer {
     who: u32,
     visit: Visit,
     rng: Rng,
@@ -138,7 +140,7 @@ const DIALS_MAX: u32 = 50;
 impl Peer {
     /// A client that will come as `visit` says.
     #[must_use]
-    pub fn new(who: u32, visit: &Visit) -> Peer {
+    pub(super) fn new(who: u32, visit: &Visit) -> Peer {
         let mut rng = Rng::with_seed(visit.seed);
         let mut text = Vec::new();
         let write = |request: &Request| {
@@ -172,7 +174,7 @@ impl Peer {
 
     /// Whether it has left.
     #[must_use]
-    pub fn is_done(&self) -> bool {
+    pub(super) fn is_done(&self) -> bool {
         self.done
     }
 
@@ -180,7 +182,13 @@ impl Peer {
     ///
     /// # Errors
     /// What it got was neither right nor visibly cut short.
-    pub fn act(&mut self, net: &SimNet, time: &Rc<Time>, plan: &Plan, stopping: bool) -> Result<(), String> {
+    pub(super) fn act(
+        &mut self,
+        net: &SimNet,
+        time: &Rc<Time>,
+        plan: &Plan,
+        stopping: bool,
+    ) -> Result<(), String> {
         if self.done {
             return Ok(());
         }
@@ -249,7 +257,9 @@ impl Peer {
     /// A hot file waits for no disk (G7).
     fn check_delay(&self, time: &Time, plan: &Plan) -> Result<(), String> {
         let isolated = plan.place != crate::sim::disk::Disk::Remote && plan.network.shortage == 0;
-        let hot = self.visit.requests[..=self.answered].iter().all(|one| one.is_hot());
+        let hot = self.visit.requests[..=self.answered]
+            .iter()
+            .all(|one| one.is_hot());
         match self.since {
             Some(since) if hot && isolated && time.elapsed() - since > HOT_MAX => Err(format!(
                 "client {}: a hot file came {:?} late",
@@ -286,7 +296,10 @@ impl Peer {
             let request = self.visit.requests[self.answered];
             let wrong = |what: &str| {
                 let manner = self.visit.manner;
-                Err(format!("client {}: {manner:?}: {request:?}: {what}", self.who))
+                Err(format!(
+                    "client {}: {manner:?}: {request:?}: {what}",
+                    self.who
+                ))
             };
             let answer = match Answer::parse(&self.heard, request.ask == Ask::Head) {
                 Ok(Some(answer)) => answer,
@@ -309,7 +322,11 @@ impl Peer {
             if answer.whole.is_none() && !over {
                 return Ok(());
             }
-            if is_file && !content(request.file, from).take(answer.body.len()).eq(answer.body.iter().copied()) {
+            if is_file
+                && !content(request.file, from)
+                    .take(answer.body.len())
+                    .eq(answer.body.iter().copied())
+            {
                 return wrong("wrong bytes");
             }
             let Some(whole) = answer.whole else {

@@ -10,7 +10,7 @@ use crate::sim::disk::{Disk, Faults};
 use crate::sim::rng::{Weights, chance, choose};
 
 /// Files that each site has: path, bytes, whether it is in the page cache.
-pub const FILES: [(&str, usize, bool); 6] = [
+pub(super) const FILES: [(&str, usize, bool); 6] = [
     ("empty", 0, true),
     ("small", 91, true),
     ("page", 4096, true),
@@ -19,7 +19,7 @@ pub const FILES: [(&str, usize, bool); 6] = [
     ("index.html", 300, true),
 ];
 /// A file of more than one read, that few sites have.
-pub const LARGE: (&str, usize, bool) = ("large", 140_000, true);
+pub(super) const LARGE: (&str, usize, bool) = ("large", 140_000, true);
 
 /// Kinds of faults that can be switched off one by one.
 pub const FAULTS: [&str; 20] = [
@@ -92,6 +92,8 @@ pub struct Plan {
     pub connections_max: usize,
     /// Whether the site has the large file.
     pub large: bool,
+    /// Tasks of the engine come, and not clients of a server.
+    pub tasks: bool,
     /// Who comes.
     pub visits: Vec<Visit>,
 }
@@ -184,6 +186,7 @@ impl Plan {
             stop: chance(rng, 20).then_some(stop),
             connections_max: if tight { rng.usize(1..3) } else { 64 },
             large,
+            tasks: chance(rng, 25),
             visits: Vec::new(),
         };
         let count = rng.usize(1..5);
@@ -237,7 +240,7 @@ impl Plan {
     }
 
     /// Files of the site.
-    pub fn files(&self) -> impl Iterator<Item = (&'static str, usize, bool)> {
+    pub(super) fn files(&self) -> impl Iterator<Item = (&'static str, usize, bool)> {
         FILES.into_iter().chain(self.large.then_some(LARGE))
     }
 

@@ -5,9 +5,11 @@ use std::panic::{self, AssertUnwindSafe};
 use std::rc::Rc;
 use std::sync::Once;
 
+use super::machine::Machine;
 use super::net::{SimNet, Tally};
 use super::plan::{Cut, FAULTS, Plan};
 use super::server::ServerWorld;
+use super::tasks::TaskWorld;
 use super::time::Time;
 
 /// What became of a schedule.
@@ -58,12 +60,22 @@ pub fn run(seed: u64, cut: Cut, with_log: bool) -> Outcome {
     PANICS.set(Some(Vec::new()));
     let parts: RefCell<Option<(Rc<Time>, Rc<SimNet>)>> = RefCell::default();
     let result = panic::catch_unwind(AssertUnwindSafe(|| {
-        let (world, engine) = ServerWorld::new(Plan::new(seed, cut));
-        if with_log {
-            world.time().keep_log();
+        let plan = Plan::new(seed, cut);
+        let begin = |machine: &Machine| {
+            if with_log {
+                machine.time.keep_log();
+            }
+            *parts.borrow_mut() = Some((Rc::clone(&machine.time), Rc::clone(&machine.net)));
+        };
+        if plan.tasks {
+            let (world, engine) = TaskWorld::new(plan);
+            begin(&world.machine);
+            world.run(engine)
+        } else {
+            let (world, engine) = ServerWorld::new(plan);
+            begin(&world.machine);
+            world.run(engine)
         }
-        *parts.borrow_mut() = Some((Rc::clone(world.time()), Rc::clone(world.net())));
-        world.run(engine)
     }));
     let panics = PANICS.take().unwrap_or_default();
     let wrong = match (result, panics.first()) {

@@ -5,104 +5,43 @@ use std::rc::{Rc, Weak};
 use std::time::Duration;
 
 use ambidex::net::TcpListener;
-use ambidex::{Engine, Handle, disk};
+use ambidex::{Engine, Handle};
 use ambidex_server::{Config, Limits, Server, Site, Stop};
-use fastrand::Rng;
 
-use super::answer::content;
-use super::disk::{SimDisk, Stale};
-use super::net::{Beyond, Network, SimNet};
+use super::machine::{Machine, PATIENCE};
+use super::net::{Beyond, SimNet};
 use super::peer::Peer;
 use super::plan::Plan;
-use super::time::{Event, Time};
-use crate::sim::disk::{Control, Faults, fake};
+use super::time::Event;
 
-/// Who [`Event::Beyond`] calls, after the clients.
-const DEVICE: u32 = 1000;
-const HANG: u32 = 1001;
-const RELEASE: u32 = 1002;
-const CALM: u32 = 1003;
-const STOP: u32 = 1004;
-const LATE: u32 = 1005;
-
-/// When faults stop; then everybody is answered, or told, within [`PATIENCE`].
-const CALM_AFTER: Duration = Duration::from_secs(10);
-const PATIENCE: Duration = Duration::from_secs(60);
-/// How long a device takes, at most.
-const SERVICE_MAX: Duration = Duration::from_millis(20);
-/// Turns that no schedule needs.
-const TURNS_MAX: u64 = 100_000;
+/// Whom [`Event::Beyond`] calls to stop the server.
+const STOP: u32 = 2000;
 
 /// A world with a server in it.
 pub(super) struct ServerWorld {
-    plan: Plan,
-    time: Rc<Time>,
-    net: Rc<SimNet>,
-    disk: Control,
-    stale: Rc<Stale>,
+    pub(super) machine: Machine,
     peers: RefCell<Vec<Peer>>,
     stop: Stop,
     stopping: Cell<bool>,
-    hanging: Cell<bool>,
-    /// The device works on something, and its next answer is planned.
-    serving: Cell<bool>,
-    rng: RefCell<Rng>,
     handle: RefCell<Option<Handle>>,
 }
 
 impl ServerWorld {
     /// A world of `plan`, and the engine in it.
     pub(super) fn new(plan: Plan) -> (Rc<ServerWorld>, Engine) {
-        let time = Time::new();
-        let net = SimNet::new(&time, plan.network, plan.seed ^ 1);
-        net.bound_turns(TURNS_MAX);
-        let (fake, control) = fake(plan.entries, plan.entries, plan.seed ^ 2);
-        for (number, (path, size, cached)) in plan.files().enumerate() {
-            control.file(path, content(number, 0).take(size).collect());
-            if !cached {
-                control.cold(path);
-            }
-        }
-        control.file("site", Vec::new());
-        control.file(".", Vec::new());
-        control.disk(plan.place);
-        control.pace();
-        let stale = Rc::new(Stale::default());
-        let kernel = SimDisk::new(fake, &time, &stale, plan.seed ^ 3);
-        let engine = Engine::builder()
-            .net_kernel(Rc::clone(&net) as Rc<dyn ambidex::net::Kernel>)
-            .disk_kernel(Box::new(kernel))
-            .clock(Rc::clone(&time) as Rc<dyn ambidex::clock::Clock>)
-            .disk(disk::Options::default())
-            .build()
-            .expect("descriptors for an engine");
         let peers = plan.visits.iter().zip(0..);
         let peers = peers.map(|(visit, who)| Peer::new(who, visit)).collect();
+        let (machine, engine) = Machine::new(plan);
         let world = Rc::new(ServerWorld {
-            rng: RefCell::new(Rng::with_seed(plan.seed ^ 4)),
-            plan,
-            time,
-            net,
-            disk: control,
-            stale,
+            machine,
             peers: RefCell::new(peers),
             stop: Stop::default(),
             stopping: Cell::new(false),
-            hanging: Cell::new(false),
-            serving: Cell::new(false),
             handle: RefCell::new(Some(engine.handle())),
         });
         let weak: Weak<ServerWorld> = Rc::downgrade(&world);
-        world.net.extend(weak);
+        world.machine.net.extend(weak);
         (world, engine)
-    }
-
-    pub(super) fn net(&self) -> &Rc<SimNet> {
-        &self.net
-    }
-
-    pub(super) fn time(&self) -> &Rc<Time> {
-        &self.time
     }
 
     /// Runs the server until all clients have left, and ends the engine.
@@ -120,11 +59,8 @@ impl ServerWorld {
         self.handle.borrow_mut().take();
         let served = served.and_then(|served| served);
         let report = served.and_then(|()| engine.drain(PATIENCE));
-        if let Some(wrong) = self.net.wrong() {
-            return Err(wrong);
-        }
-        let report = report.map_err(|error| format!("the engine ended: {error}"))?;
-        self.check_end(report, &handle)
+        let report = report.map_err(|error| format!("the server ended: {error}"));
+        self.machine.end(report, &handle)
     }
 
     fn config(&self) -> Config {
@@ -136,7 +72,7 @@ impl ServerWorld {
                 write_timeout: seconds(4),
                 disk_deadline: Some(seconds(5)),
                 grace_period: seconds(5),
-                connections_max: self.plan.connections_max,
+                connections_max: self.machine.plan.connections_max,
                 descriptors_max: Some(64),
                 ..Limits::default()
             },
@@ -146,51 +82,23 @@ impl ServerWorld {
 
     /// From now on there are clients and faults.
     fn open(&self) {
-        self.disk.faults(self.plan.disk);
-        self.stale.percent.set(self.plan.stale);
-        for (visit, who) in self.plan.visits.iter().zip(0..) {
-            self.time.plan(visit.at, Event::Beyond(who));
+        let Machine { plan, time, .. } = &self.machine;
+        self.machine.begin();
+        for (visit, who) in plan.visits.iter().zip(0..) {
+            time.plan(visit.at, Event::Beyond(who));
         }
-        if let Some((begin, length)) = self.plan.hang {
-            self.time.plan(begin, Event::Beyond(HANG));
-            self.time.plan(begin + length, Event::Beyond(RELEASE));
+        if let Some(at) = plan.stop {
+            time.plan(at, Event::Beyond(STOP));
         }
-        if let Some(at) = self.plan.stop {
-            self.time.plan(at, Event::Beyond(STOP));
-        }
-        self.time.plan(CALM_AFTER, Event::Beyond(CALM));
-        self.time.plan(CALM_AFTER + PATIENCE, Event::Beyond(LATE));
         self.stop_if_over();
     }
 
-    /// Nothing is left (G3, G8), and what was stale reached nobody (G2).
-    fn check_end(&self, report: ambidex::Report, handle: &Handle) -> Result<(), String> {
-        let left = [
-            ("operations given up", report.operations_given_up),
-            ("tasks cancelled", report.tasks_cancelled),
-            ("sockets open", self.net.descriptors()),
-            ("files open", self.disk.open()),
-            ("entries at the disk", self.disk.busy()),
-            ("operations in flight", handle.disk().in_flight()),
-            ("operations waiting", handle.disk().waiting()),
-        ];
-        if let Some((what, count)) = left.iter().find(|(_, count)| *count > 0) {
-            return Err(format!("at the end: {count} {what}"));
-        }
-        let told = (self.net.tally().stale, self.stale.told.get());
-        let counters = handle.disk().counters();
-        let seen = (handle.net().stale_events(), counters.stale);
-        if told != seen {
-            return Err(format!("stale events, completions: told {told:?}, counted {seen:?}"));
-        }
-        if counters.bugs > 0 {
-            return Err(format!("{} errnos that only a bug explains", counters.bugs));
-        }
-        Ok(())
+    fn is_over(&self) -> bool {
+        self.peers.borrow().iter().all(Peer::is_done)
     }
 
     fn stop_if_over(&self) {
-        if self.peers.borrow().iter().all(Peer::is_done) {
+        if self.is_over() {
             self.stop();
         }
     }
@@ -201,73 +109,41 @@ impl ServerWorld {
     }
 
     fn visit(&self, who: usize) {
-        let mut peers = self.peers.borrow_mut();
-        let acted = peers[who].act(&self.net, &self.time, &self.plan, self.stopping.get());
-        drop(peers);
+        let Machine {
+            plan, time, net, ..
+        } = &self.machine;
+        let acted = {
+            let peer = &mut self.peers.borrow_mut()[who];
+            peer.act(net, time, plan, self.stopping.get())
+        };
         if let Err(what) = acted {
-            self.net.fail(what);
+            net.fail(what);
         }
         self.stop_if_over();
-    }
-
-    fn finish_one(&self) {
-        self.serving.set(false);
-        if !self.hanging.get() && self.disk.finish_one() {
-            self.disk.ring();
-        }
-    }
-
-    /// Faults stop.
-    fn calm(&self) {
-        self.hanging.set(false);
-        self.disk.faults(Faults::default());
-        self.stale.percent.set(0);
-        self.net.faults(Network {
-            latency: self.plan.network.latency,
-            capacity: self.plan.network.capacity,
-            ..Network::quiet()
-        });
-    }
-
-    fn hang(&self, hanging: bool) {
-        self.hanging.set(hanging);
-        let delay = if hanging { 100 } else { self.plan.disk.delay };
-        self.disk.faults(Faults {
-            delay,
-            ..self.plan.disk
-        });
     }
 }
 
 impl Beyond for ServerWorld {
     fn happen(&self, who: u32) {
+        let peers = self.peers.borrow().len();
         match who {
-            DEVICE => self.finish_one(),
-            HANG => self.hang(true),
-            RELEASE => self.hang(false),
-            CALM => self.calm(),
             STOP => self.stop(),
-            LATE if self.peers.borrow().iter().all(Peer::is_done) => {}
-            LATE if self.stopping.get() => {}
-            LATE => self.net.fail("faults have stopped long ago, and a client still waits"),
-            who => self.visit(who as usize),
+            who if (who as usize) < peers => self.visit(who as usize),
+            who => (self.machine).happen(who, || self.is_over() || self.stopping.get()),
         }
     }
 
     fn turn(&self) {
-        if self.disk.busy() > 0 && !self.hanging.get() && !self.serving.replace(true) {
-            let service = self.rng.borrow_mut().u64(..=SERVICE_MAX.as_nanos() as u64);
-            let service = Duration::from_nanos(service);
-            self.time.plan(service, Event::Beyond(DEVICE));
-        }
+        self.machine.turn();
         let Some(handle) = &*self.handle.borrow() else {
             return;
         };
         // Its credits are the queue's entries, and each connection is one task (G5).
-        let connections = self.net.tally().open_max;
-        if handle.disk().in_flight() > self.plan.entries || handle.tasks() > connections {
-            self.net.fail("more in flight, or more tasks, than there may be");
+        let connections = self.machine.net.tally().open_max;
+        let in_flight = handle.disk().in_flight();
+        if in_flight > self.machine.plan.entries || handle.tasks() > connections {
+            let what = "more in flight, or more tasks, than there may be";
+            self.machine.net.fail(what);
         }
     }
 }
-
