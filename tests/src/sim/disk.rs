@@ -115,6 +115,8 @@ struct World {
     disk: Disk,
     files: BTreeMap<Vec<u8>, Content>,
     open: HashMap<RawFd, Content>,
+    /// Descriptors handed out, less those closed.
+    held: usize,
     prototype: OwnedFd,
     bell: Rc<OwnedFd>,
     /// Devices finish what they work on when they are told to, not whenever the loop sleeps.
@@ -169,6 +171,7 @@ pub fn fake(sq_entries: usize, cq_entries: usize, seed: u64) -> (FakeDisk, Contr
         disk: Disk::Local,
         files: BTreeMap::new(),
         open: HashMap::new(),
+        held: 0,
         prototype: writer,
         bell: Rc::clone(&eventfd),
         paced: false,
@@ -306,6 +309,7 @@ impl World {
         match self.prototype.try_clone() {
             Ok(fd) => {
                 let fd = fd.into_raw_fd();
+                self.held += 1;
                 // A descriptor that was closed past this kernel may have had the number before.
                 self.open.insert(fd, content);
                 fd
@@ -448,6 +452,7 @@ impl Kernel for FakeDisk {
         let world = &mut *self.world.borrow_mut();
         let content = Rc::clone(&world.open[&fd.as_raw_fd()]);
         let copy = world.prototype.try_clone()?;
+        world.held += 1;
         world.open.insert(copy.as_raw_fd(), content);
         Ok(copy)
     }

@@ -146,7 +146,10 @@ impl Script {
         for request in visit.requests.iter().chain(&visit.requests) {
             let file = request.file.min(FILES.len() - 1);
             match self.rng.u32(..8) {
-                0 => self.io.sleep(self.moment()).await,
+                0 => {
+                    let moment = self.moment();
+                    self.io.sleep(moment).await;
+                }
                 1 | 2 => self.read(file).await,
                 3 => {
                     // The read is dropped at some moment, or not.
