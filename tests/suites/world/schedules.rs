@@ -89,7 +89,11 @@ fn the_server_keeps_its_guarantees_in_every_world() {
         let cut = shrink(*seed);
         if std::env::var_os("AMBIDEX_LOG").is_some() {
             let log = ambidex_tests::sim::world::run(*seed, cut, true).log;
-            eprintln!("{:#?}\n{}", ambidex_tests::sim::world::Plan::new(*seed, cut), log.join("\n"));
+            eprintln!(
+                "{:#?}\n{}",
+                ambidex_tests::sim::world::Plan::new(*seed, cut),
+                log.join("\n")
+            );
         }
         panic!("AMBIDEX_SEED={seed:#x}, {cut:?}: {wrong}");
     }

@@ -143,7 +143,11 @@ impl Machine {
     }
 
     /// The end: what was found wrong before, or is now. Nothing is left (G3, G8), and what was stale reached nobody (G2).
-    pub(super) fn end(&self, report: Result<Report, String>, handle: &Handle) -> Result<(), String> {
+    pub(super) fn end(
+        &self,
+        report: Result<Report, String>,
+        handle: &Handle,
+    ) -> Result<(), String> {
         if let Some(wrong) = self.net.wrong() {
             return Err(wrong);
         }
@@ -164,7 +168,9 @@ impl Machine {
         let counters = handle.disk().counters();
         let seen = (handle.net().stale_events(), counters.stale);
         if told != seen {
-            return Err(format!("stale events, completions: told {told:?}, counted {seen:?}"));
+            return Err(format!(
+                "stale events, completions: told {told:?}, counted {seen:?}"
+            ));
         }
         if counters.bugs > 0 {
             return Err(format!("{} errnos that only a bug explains", counters.bugs));

@@ -64,7 +64,9 @@ impl TaskWorld {
         let (sent, arrived) = (self.sent.get(), self.arrived.load(Ordering::SeqCst));
         if sent != arrived || self.alive.get() > 0 {
             let alive = self.alive.get();
-            return Err(format!("{sent} tasks sent, {arrived} ran, {alive} buffers live"));
+            return Err(format!(
+                "{sent} tasks sent, {arrived} ran, {alive} buffers live"
+            ));
         }
         Ok(())
     }
