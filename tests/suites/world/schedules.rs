@@ -47,7 +47,9 @@ impl Run {
             let seed = seed_of(self.first, index);
             let outcome = run(seed, Cut::default(), false);
             let wrong = outcome.wrong.clone().or_else(|| {
-                let again = (index % AGAIN == 0).then(|| run(seed, Cut::default(), false));
+                let again = index
+                    .is_multiple_of(AGAIN)
+                    .then(|| run(seed, Cut::default(), false));
                 again.and_then(|again| difference(&outcome, &again))
             });
             if let Some(wrong) = wrong {
