@@ -11,11 +11,11 @@
 mod cancel;
 mod control;
 mod counted;
+mod pace;
 mod perform;
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::fs;
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, OwnedFd, RawFd};
@@ -31,6 +31,11 @@ pub use counted::CountedBuf;
 
 /// What a lent buffer holds until its read is answered.
 const POISON: u8 = 0xA5;
+/// When each file was modified, in seconds since 1970.
+const MODIFIED: i64 = 1_600_000_000;
+/// Where the numbers of [`Disk`], and one, are mounted.
+const MOUNTS: &str =
+    "1 0 0:1 / / rw - ext4 a rw\n2 1 0:2 / /memory rw - tmpfs b rw\n3 1 0:3 / /far rw - far c rw\n";
 /// Consecutive failed enters after which a caller counts as spinning.
 const FAILURES_MAX: u32 = 10_000;
 
@@ -110,9 +115,14 @@ struct World {
     disk: Disk,
     files: BTreeMap<Vec<u8>, Content>,
     open: HashMap<RawFd, Content>,
+    /// Descriptors handed out, less those closed.
+    held: usize,
     prototype: OwnedFd,
-    /// The name of the pipe in /proc/self/fd.
-    pipe: String,
+    bell: Rc<OwnedFd>,
+    /// Devices finish what they work on when they are told to, not whenever the loop sleeps.
+    paced: bool,
+    /// Files that are not in the page cache.
+    cold: Vec<Content>,
     queued: VecDeque<Entry>,
     /// Taken and not answered.
     working: Vec<Entry>,
@@ -135,7 +145,7 @@ struct World {
 pub struct FakeDisk {
     world: Rc<RefCell<World>>,
     capabilities: Capabilities,
-    eventfd: OwnedFd,
+    eventfd: Rc<OwnedFd>,
 }
 
 /// The test's hold on a [`FakeDisk`]. Cheap to clone.
@@ -153,15 +163,19 @@ pub fn fake(sq_entries: usize, cq_entries: usize, seed: u64) -> (FakeDisk, Contr
     let (reader, writer) =
         rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).expect("a pipe");
     drop(reader);
-    let link = fs::read_link(format!("/proc/self/fd/{}", writer.as_raw_fd())).expect("/proc");
+    let flags = EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK;
+    let eventfd = Rc::new(rustix::event::eventfd(0, flags).expect("an eventfd"));
     let world = World {
         rng: Rng::with_seed(seed),
         faults: Faults::default(),
         disk: Disk::Local,
         files: BTreeMap::new(),
         open: HashMap::new(),
+        held: 0,
         prototype: writer,
-        pipe: link.to_string_lossy().into_owned(),
+        bell: Rc::clone(&eventfd),
+        paced: false,
+        cold: Vec::new(),
         queued: VecDeque::new(),
         working: Vec::new(),
         lent: HashMap::new(),
@@ -176,7 +190,6 @@ pub fn fake(sq_entries: usize, cq_entries: usize, seed: u64) -> (FakeDisk, Contr
         seen: Seen::default(),
     };
     let world = Rc::new(RefCell::new(world));
-    let flags = EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK;
     let kernel = FakeDisk {
         world: Rc::clone(&world),
         capabilities: Capabilities {
@@ -190,7 +203,7 @@ pub fn fake(sq_entries: usize, cq_entries: usize, seed: u64) -> (FakeDisk, Contr
             openat2: true,
             downgrades: Vec::new(),
         },
-        eventfd: rustix::event::eventfd(0, flags).expect("an eventfd"),
+        eventfd,
     };
     (kernel, Control { world })
 }
@@ -226,7 +239,9 @@ impl World {
             self.seen.taken += 1;
             self.mark(&entry);
             self.working.push(entry);
-            if !self.hang && !chance(&mut self.rng, self.faults.delay) {
+            if self.paced {
+                self.finish_at_once();
+            } else if !self.hang && !chance(&mut self.rng, self.faults.delay) {
                 self.finish_one();
             }
         }
@@ -237,10 +252,14 @@ impl World {
             return false;
         }
         let at = self.rng.usize(..self.working.len());
+        self.finish(at);
+        true
+    }
+
+    fn finish(&mut self, at: usize) {
         let entry = self.working.swap_remove(at);
         let result = self.answer(&entry);
         self.post(&entry, result);
-        true
     }
 
     fn post(&mut self, entry: &Entry, result: i32) {
@@ -259,6 +278,9 @@ impl World {
         self.check(entry);
         if let Some(result) = self.answer_script.pop_front() {
             return result;
+        }
+        if self.is_uncached(&entry.call) {
+            return -libc::EAGAIN;
         }
         let closing = matches!(entry.call, Call::Close { .. });
         if !closing && chance(&mut self.rng, self.faults.again) {
@@ -287,6 +309,7 @@ impl World {
         match self.prototype.try_clone() {
             Ok(fd) => {
                 let fd = fd.into_raw_fd();
+                self.held += 1;
                 // A descriptor that was closed past this kernel may have had the number before.
                 self.open.insert(fd, content);
                 fd
@@ -296,38 +319,22 @@ impl World {
     }
 
     fn status(&self, fd: RawFd) -> libc::statx {
-        let filesystems: &[&str] = match self.disk {
-            Disk::Local => &["ext4", "xfs", "btrfs", "overlay"],
-            Disk::Memory => &["tmpfs"],
-            Disk::Remote => &[],
-        };
         // SAFETY: all-zero is a valid statx.
         let mut status: libc::statx = unsafe { MaybeUninit::zeroed().assume_init() };
+        let content = self.open.get(&fd);
+        let number = |content| {
+            self.files
+                .values()
+                .position(|file| Rc::ptr_eq(file, content))
+        };
         status.stx_mask = libc::STATX_BASIC_STATS | libc::STATX_MNT_ID;
         status.stx_mode = (libc::S_IFREG | 0o644) as u16;
-        status.stx_size = self.open.get(&fd).map_or(0, |c| c.borrow().len() as u64);
-        status.stx_ino = fd as u64;
-        status.stx_mnt_id = mount_of(filesystems).unwrap_or(u64::MAX / 2);
+        status.stx_size = content.map_or(0, |content| content.borrow().len() as u64);
+        status.stx_ino = content.and_then(number).map_or(0, |at| at as u64 + 1);
+        status.stx_mtime.tv_sec = MODIFIED;
+        status.stx_mnt_id = self.disk as u64 + 1;
         status
     }
-}
-
-thread_local! {
-    static MOUNTS: RefCell<HashMap<&'static str, Option<u64>>> = RefCell::default();
-}
-
-/// A mount of this machine whose type is among `filesystems`.
-fn mount_of(filesystems: &[&'static str]) -> Option<u64> {
-    filesystems.iter().find_map(|wanted| {
-        let look = || {
-            let table = fs::read_to_string("/proc/self/mountinfo").ok()?;
-            let line = table
-                .lines()
-                .find(|line| line.contains(&format!(" - {wanted} ")))?;
-            line.split(' ').next()?.parse().ok()
-        };
-        MOUNTS.with_borrow_mut(|known| *known.entry(wanted).or_insert_with(look))
-    })
 }
 
 impl Kernel for FakeDisk {
@@ -399,8 +406,8 @@ impl Kernel for FakeDisk {
             return false;
         }
         // The device finishes something while the loop sleeps.
-        if !world.hang && world.finish_one() {
-            let _ = rustix::io::write(&self.eventfd, &1u64.to_ne_bytes());
+        if !world.hang && !world.paced && world.finish_one() {
+            world.ring();
         }
         true
     }
@@ -435,7 +442,12 @@ impl Kernel for FakeDisk {
 
     unsafe fn perform_now(&self, call: &Call) -> i32 {
         let world = &mut *self.world.borrow_mut();
-        if let Some(result) = world.answer_script.pop_front() {
+        // A script is about operations; this one has nobody who waits for it.
+        let closing = matches!(call, Call::Close { .. });
+        if let Some(result) = (!closing)
+            .then(|| world.answer_script.pop_front())
+            .flatten()
+        {
             return result;
         }
         world.perform(call)
@@ -445,6 +457,7 @@ impl Kernel for FakeDisk {
         let world = &mut *self.world.borrow_mut();
         let content = Rc::clone(&world.open[&fd.as_raw_fd()]);
         let copy = world.prototype.try_clone()?;
+        world.held += 1;
         world.open.insert(copy.as_raw_fd(), content);
         Ok(copy)
     }
@@ -453,5 +466,9 @@ impl Kernel for FakeDisk {
         Ok(Metadata::from_statx(
             self.world.borrow().status(fd.as_raw_fd()),
         ))
+    }
+
+    fn mount_table(&self) -> io::Result<String> {
+        Ok(MOUNTS.to_owned())
     }
 }

@@ -1,6 +1,8 @@
 //! What a test may do to a fake kernel, and ask of it.
 
 use std::cell::RefCell;
+use std::fs;
+use std::os::fd::AsRawFd;
 use std::rc::Rc;
 
 use ambidex::disk::kernel::Completion;
@@ -91,9 +93,13 @@ impl Control {
     }
 
     /// How many descriptors of opened files there are in this process.
+    ///
+    /// # Panics
+    /// If /proc is not mounted.
     #[must_use]
     pub fn descriptors(&self) -> usize {
-        let pipe = self.world.borrow().pipe.clone();
-        descriptors(&pipe) - 1
+        let prototype = self.world.borrow().prototype.as_raw_fd();
+        let pipe = fs::read_link(format!("/proc/self/fd/{prototype}")).expect("/proc");
+        descriptors(&pipe.to_string_lossy()) - 1
     }
 }

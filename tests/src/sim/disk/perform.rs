@@ -106,11 +106,9 @@ impl World {
                 transfer,
             } => self.transfer(from, to, length, transfer),
             Call::Open { path, how, .. } => {
-                // SAFETY: the pusher keeps the path until the completion.
-                let path = unsafe { CStr::from_ptr(path) };
                 // SAFETY: the pusher keeps it until the completion.
                 let flags = unsafe { (*how).flags };
-                self.open_file(path.to_bytes(), flags as i32)
+                self.open_file(&Self::path(path), flags as i32)
             }
             Call::Status { fd, into, .. } => {
                 let status = self.status(fd);
@@ -123,11 +121,18 @@ impl World {
                     self.open.remove(&fd).is_some(),
                     "closed a descriptor that is not open"
                 );
+                self.held -= 1;
                 // SAFETY: a close owns its descriptor.
                 drop(unsafe { OwnedFd::from_raw_fd(fd) });
                 0
             }
         }
+    }
+
+    /// The path that an entry carries.
+    pub(super) fn path(path: *const libc::c_char) -> Vec<u8> {
+        // SAFETY: the pusher keeps the path until the completion.
+        unsafe { CStr::from_ptr(path) }.to_bytes().to_vec()
     }
 
     fn content(&self, fd: RawFd) -> Content {
@@ -183,17 +188,13 @@ impl World {
     }
 
     fn name(&mut self, path: *const libc::c_char, naming: Naming) -> i32 {
-        let bytes = |path| {
-            // SAFETY: the pusher keeps each path until the completion.
-            unsafe { CStr::from_ptr(path) }.to_bytes().to_vec()
-        };
-        let path = bytes(path);
+        let path = Self::path(path);
         match naming {
             Naming::Unlink => self.files.remove(&path).map_or(-libc::ENOENT, |_| 0),
             Naming::Rename {
                 path: to, flags, ..
             } => {
-                let to = bytes(to);
+                let to = Self::path(to);
                 if flags & libc::RENAME_NOREPLACE != 0 && self.files.contains_key(&to) {
                     return -libc::EEXIST;
                 }
