@@ -1,0 +1,3 @@
+//! later
+use super::judge::Record;
+pub(crate) fn run(_: &mut Record) {}
