@@ -19,19 +19,45 @@ mod sockets;
 mod text;
 
 use std::io::Write;
+use std::path::Path;
 
+use ambidex_tests::rig::loopfs::{Filesystem, LoopFs};
+use ambidex_tests::rig::skipped;
+use ambidex_tests::sim::backends;
 use judge::Record;
 
-/// Whether all is run, or what takes a second.
-fn is_proof() -> bool {
-    std::env::var_os("AMBIDEX_PROVE").is_some()
+/// Runs in a directory of each filesystem, by its name: of all under `AMBIDEX_PROVE`, else of one on a disk and one in
+/// memory.
+fn each_place(mut run: impl FnMut(&Path, &'static str)) {
+    let mounted: &[Filesystem] = match std::env::var_os("AMBIDEX_PROVE") {
+        None => &[Filesystem::Ext4],
+        Some(_) => &[
+            Filesystem::Ext4,
+            Filesystem::Xfs,
+            Filesystem::Btrfs,
+            Filesystem::Overlay,
+        ],
+    };
+    for filesystem in mounted.iter().copied() {
+        match LoopFs::mount(filesystem) {
+            Ok(mount) => run(&mount.path(), filesystem.name()),
+            Err(error) => skipped(&format!("conformance on {filesystem}"), &error.to_string()),
+        }
+    }
+    run(Path::new("/dev/shm"), "tmpfs");
 }
 
 #[test]
 fn the_simulated_kernels_do_what_linux_does_but_for_what_is_declared() {
     let mut record = Record::default();
-    files::run(&mut record);
-    seam::run(&mut record);
+    files::simulated(&mut record);
+    seam::simulated(&mut record);
+    each_place(|place, filesystem| {
+        for choice in backends("conformance") {
+            files::real(&mut record, place, filesystem, choice);
+            seam::real(&mut record, place, filesystem, choice);
+        }
+    });
     sockets::run(&mut record);
     let failures = record.judge(divergences::DECLARED, divergences::NOT_SIMULATED);
     assert!(

@@ -44,8 +44,25 @@ pub(crate) const DECLARED: &[Divergence] = &[
         "4096; 1; 4097 b*4097", BY_THE_CACHE),
     on("tmpfs", "a direct write that is misaligned is refused and changes nothing",
         "4096; 1; 4097 b*4097", BY_THE_CACHE),
+    // The seam of files.
+    on("threads", "a chain of what succeeds runs to its end", "it has no links", STEP_BY_STEP),
+    on("threads", "a short read breaks a chain", "it has no links", STEP_BY_STEP),
+    on("threads", "an error breaks a chain", "it has no links", STEP_BY_STEP),
+    on("threads", "a hard link goes on after a short read and after an error", "it has no links", STEP_BY_STEP),
+    on("threads", "a broken chain breaks nothing beside it", "it has no links", STEP_BY_STEP),
+    on("threads", "a cancel of what has not been submitted", "1: ECANCELED", EARLY_CANCEL),
+    on("sim", "a cancel of what has not been submitted", "1: ECANCELED", EARLY_CANCEL),
+    on("threads", "a cancel of what is worked on", "1: 1",
+        "a thread inside a system call is not called back: the contract is that it is answered all the same"),
+    on("overlay", "what is cached is read without waiting", "EOPNOTSUPP", NO_NOWAIT),
+    on("tmpfs", "what is cached is read without waiting", "EOPNOTSUPP", NO_NOWAIT),
 ];
 
+const STEP_BY_STEP: &str =
+    "its capabilities say so, and chains are made step by step; `chains` runs on both";
+const EARLY_CANCEL: &str = "io_uring does not look into its submission queue; either answer is within the contract of a cancel";
+const NO_NOWAIT: &str =
+    "it cannot tell, and says so: the read goes to a thread, or on memory is made at once";
 const MEMORY: &str =
     "what memory answers is answered at once, on the calling thread: there is nothing to call back";
 const UNTOLD: &str =
@@ -60,6 +77,10 @@ pub(crate) const NOT_SIMULATED: &[(&str, &str)] = &[
     ("a splice from an empty pipe does not wait where that is asked, and its end is 0", PIPES),
     ("a tee leaves the bytes where they are", PIPES),
     ("a splice needs a pipe, and no offset in it", PIPES),
+    ("no entry changes an epoll set with what is none",
+        "the fake disk has no epoll sets, and does not say that it has the operation"),
+    ("a closed descriptor is EBADF",
+        "the fake disk panics instead: the engine pins what it uses, and one that does not is to be caught"),
 ];
 
 const PIPES: &str =

@@ -20,15 +20,13 @@ mod transfers;
 
 use std::future::Future;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use ambidex::disk::{
     Choice, File, Handle, IoBuf, OpenOptions, Options, Pool, PoolBuf, Ring, Slice,
 };
-use ambidex_tests::rig::loopfs::{Filesystem, LoopFs};
-use ambidex_tests::rig::skipped;
 use ambidex_tests::sim::disk::{Disk, fake};
-use ambidex_tests::sim::{backends, drive};
+use ambidex_tests::sim::drive;
 use tempfile::TempDir;
 
 use super::divergences::is_simulated;
@@ -207,7 +205,8 @@ fn options(choice: Choice) -> Options {
     }
 }
 
-fn simulated(record: &mut Record) {
+/// All behaviours of files on the simulated kernels.
+pub(crate) fn simulated(record: &mut Record) {
     for (disk, name) in [(Disk::Local, "local"), (Disk::Memory, "memory")] {
         for direct in [false, true] {
             let kernel = kernel_name(&["sim", name], direct);
@@ -244,45 +243,24 @@ fn kernel_name(words: &[&str], direct: bool) -> String {
     name
 }
 
+/// What `choice` is called.
+pub(crate) fn backend_name(choice: Choice) -> &'static str {
+    match choice {
+        Choice::Threads => "threads",
+        _ => "uring",
+    }
+}
+
 /// On the real kernel, in directories of `place`, which is of the type `filesystem`.
-fn real(record: &mut Record, place: &Path, filesystem: &str) {
-    for choice in backends("conformance") {
-        let backend = match choice {
-            Choice::Threads => "threads",
-            _ => "uring",
-        };
-        for direct in [false, true] {
-            let kernel = kernel_name(&[filesystem, backend], direct);
-            each(direct, |behaviour| {
-                let own = TempDir::new_in(place).expect("a directory");
-                let ring = Ring::new(&options(choice)).expect("a ring");
-                let mut files = Files::new(ring, own.path(), direct);
-                (behaviour.script)(&mut files);
-                record.note(behaviour, &kernel, files.end());
-            });
-        }
+pub(crate) fn real(record: &mut Record, place: &Path, filesystem: &str, choice: Choice) {
+    for direct in [false, true] {
+        let kernel = kernel_name(&[filesystem, backend_name(choice)], direct);
+        each(direct, |behaviour| {
+            let own = TempDir::new_in(place).expect("a directory");
+            let ring = Ring::new(&options(choice)).expect("a ring");
+            let mut files = Files::new(ring, own.path(), direct);
+            (behaviour.script)(&mut files);
+            record.note(behaviour, &kernel, files.end());
+        });
     }
-}
-
-/// The mounts to run on, by the type of filesystem.
-pub(crate) fn each_place(mut run: impl FnMut(&Path, &'static str)) {
-    let mounted = [
-        Filesystem::Ext4,
-        Filesystem::Xfs,
-        Filesystem::Btrfs,
-        Filesystem::Overlay,
-    ];
-    for filesystem in mounted {
-        match LoopFs::mount(filesystem) {
-            Ok(mount) => run(&mount.path(), filesystem.name()),
-            Err(error) => skipped(&format!("conformance on {filesystem}"), &error.to_string()),
-        }
-    }
-    run(&PathBuf::from("/dev/shm"), "tmpfs");
-}
-
-/// All behaviours of files on all kernels.
-pub(crate) fn run(record: &mut Record) {
-    simulated(record);
-    each_place(|place, filesystem| real(record, place, filesystem));
 }
