@@ -118,7 +118,7 @@ impl File {
             descriptor: Rc::new(Descriptor {
                 fd: Some(fd),
                 ring: ring.clone(),
-                place: ring.mounts().judge(&at_open),
+                place: ring.judge(&at_open),
                 at_open,
                 flags,
                 slot: RefCell::default(),

@@ -498,4 +498,12 @@ pub trait Kernel {
     /// # Errors
     /// Those of statx(2).
     fn status_cached(&self, fd: BorrowedFd<'_>) -> io::Result<Metadata>;
+
+    /// The mounts that this process sees, as proc_pid_mountinfo(5) has them.
+    ///
+    /// # Errors
+    /// Those of opening and reading it.
+    fn mount_table(&self) -> io::Result<String> {
+        std::fs::read_to_string("/proc/self/mountinfo")
+    }
 }

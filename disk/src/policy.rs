@@ -8,6 +8,7 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::io;
 
 use crate::metadata::Metadata;
 
@@ -83,6 +84,16 @@ impl Mounts {
     /// that asks no filesystem but proc.
     #[must_use]
     pub fn judge(&self, metadata: &Metadata) -> Place {
+        self.judge_by(metadata, || fs::read_to_string("/proc/self/mountinfo"))
+    }
+
+    /// As [`Mounts::judge`], by the table that `read` tells; it is asked for a mount not seen before.
+    #[must_use]
+    pub fn judge_by(
+        &self,
+        metadata: &Metadata,
+        read: impl FnOnce() -> io::Result<String>,
+    ) -> Place {
         let Some(mount) = metadata.mount() else {
             return Place::Remote(Lane::Mount(metadata.device()));
         };
@@ -90,7 +101,7 @@ impl Mounts {
         if let Some(place) = self.known.borrow().get(&key) {
             return *place;
         }
-        let Ok(table) = fs::read_to_string("/proc/self/mountinfo") else {
+        let Ok(table) = read() else {
             // Out of descriptors, perhaps: careful with this file, and asked anew for the next.
             return Place::Remote(Lane::Mount(mount));
         };

@@ -1,7 +1,7 @@
 //! A fixed number of page-aligned buffers. When none is left, takers wait in order.
 #![allow(unsafe_code)]
 
-use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
+use std::alloc::{Layout, handle_alloc_error};
 use std::fmt;
 use std::future::poll_fn;
 use std::ops::{Deref, DerefMut};
@@ -40,7 +40,8 @@ pub struct Pool {
 
 struct Shared {
     start: NonNull<u8>,
-    layout: Layout,
+    /// All of it.
+    bytes: usize,
     /// Bytes of each buffer, a multiple of the alignment.
     size: usize,
     state: Mutex<State>,
@@ -65,8 +66,30 @@ impl Shared {
 
 impl Drop for Shared {
     fn drop(&mut self) {
-        // SAFETY: allocated in `Pool::new` with this layout; no PoolBuf is left, each holds an Arc.
-        unsafe { dealloc(self.start.as_ptr(), self.layout) };
+        // SAFETY: mapped in `map` with this length; no PoolBuf is left, each holds an Arc.
+        unsafe { libc::munmap(self.start.as_ptr().cast(), self.bytes) };
+    }
+}
+
+/// Zeroed pages, backed only when they are used. An allocator asked for aligned zeroes writes all of them.
+fn map(bytes: usize) -> NonNull<u8> {
+    // SAFETY: a new mapping, at an address of the kernel's choice.
+    let start = unsafe {
+        libc::mmap(
+            std::ptr::null_mut(),
+            bytes,
+            libc::PROT_READ | libc::PROT_WRITE,
+            libc::MAP_PRIVATE | libc::MAP_ANONYMOUS,
+            -1,
+            0,
+        )
+    };
+    match NonNull::new(start.cast::<u8>()) {
+        Some(mapped) if start != libc::MAP_FAILED => mapped,
+        _ => {
+            let layout = Layout::from_size_align(bytes, ALIGNMENT).expect("a pool fits");
+            handle_alloc_error(layout)
+        }
     }
 }
 
@@ -86,10 +109,6 @@ impl Pool {
         let total = size
             .checked_mul(count)
             .expect("a pool fits the address space");
-        let layout = Layout::from_size_align(total, ALIGNMENT).expect("a pool fits");
-        // SAFETY: the layout's size is not zero.
-        let start = unsafe { alloc_zeroed(layout) };
-        let start = NonNull::new(start).unwrap_or_else(|| handle_alloc_error(layout));
         let state = State {
             // The last one used is the first to be used again: its cache lines are warm.
             free: (0..u32::try_from(count).expect("fewer than 2^32 buffers"))
@@ -99,8 +118,8 @@ impl Pool {
         };
         Pool {
             shared: Arc::new(Shared {
-                start,
-                layout,
+                start: map(total),
+                bytes: total,
                 size,
                 state: Mutex::new(state),
             }),
@@ -137,7 +156,7 @@ impl Pool {
 
     /// All of its memory: start and bytes.
     pub(crate) fn memory(&self) -> (*const u8, usize) {
-        (self.shared.start.as_ptr(), self.shared.layout.size())
+        (self.shared.start.as_ptr(), self.shared.bytes)
     }
 
     /// How many buffers are free.
@@ -149,7 +168,7 @@ impl Pool {
     /// How many buffers there are, free or not.
     #[must_use]
     pub fn capacity(&self) -> usize {
-        self.shared.layout.size() / self.shared.size
+        self.shared.bytes / self.shared.size
     }
 
     /// Bytes of each buffer.
@@ -283,5 +302,29 @@ impl Drop for PoolBuf {
         state.gate.give_back(&mut wake);
         drop(state);
         wake.into_iter().for_each(Waker::wake);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Pages of `pool` that have memory; mincore(2).
+    fn backed(pool: &Pool) -> usize {
+        let (start, bytes) = pool.memory();
+        let mut pages = vec![0u8; bytes / ALIGNMENT];
+        // SAFETY: the pool's own mapping, and a byte for each page of it.
+        let told = unsafe { libc::mincore(start.cast_mut().cast(), bytes, pages.as_mut_ptr()) };
+        assert_eq!(told, 0);
+        pages.iter().filter(|page| **page & 1 == 1).count()
+    }
+
+    #[test]
+    fn memory_that_is_never_used_is_never_backed() {
+        let pool = Pool::new(8, 64 * ALIGNMENT);
+        assert_eq!(backed(&pool), 0);
+        let mut buffer = pool.try_take().expect("a buffer");
+        buffer.copy_from(b"one page");
+        assert_eq!(backed(&pool), 1);
     }
 }

@@ -70,17 +70,23 @@ impl Shared {
     }
 }
 
+/// Descriptors that the process may still have, but for those that so many workers need themselves.
+fn unused_descriptors(workers: usize) -> usize {
+    let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+    let open = fs::read_dir("/proc/self/fd").map_or(16, Iterator::count);
+    limit.saturating_sub(open + workers * WORKER_DESCRIPTORS)
+}
+
 impl Admission {
-    /// For a server of so many workers, in a process that has opened what else it needs.
-    pub(crate) fn new(workers: usize) -> Admission {
+    /// For a server of so many workers that may have so many descriptors; else as many as are left
+    /// to a process that has opened what else it needs.
+    pub(crate) fn new(workers: usize, descriptors_max: Option<usize>) -> Admission {
         let workers = workers.max(1);
-        let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
-        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-        let open = fs::read_dir("/proc/self/fd").map_or(16, Iterator::count);
-        let rest = limit.saturating_sub(open + workers * WORKER_DESCRIPTORS);
+        let descriptors = descriptors_max.unwrap_or_else(|| unused_descriptors(workers));
         Admission {
             shared: Arc::default(),
-            descriptors: rest / workers,
+            descriptors: descriptors / workers,
         }
     }
 

@@ -205,6 +205,7 @@ impl LimitFlags {
             connections_per_address_max: self
                 .max_connections_per_address
                 .or(defaults.connections_per_address_max),
+            descriptors_max: defaults.descriptors_max,
             header_bytes_max: self.max_header_bytes.unwrap_or(defaults.header_bytes_max),
             fields_max: self.max_header_fields.unwrap_or(defaults.fields_max),
             target_bytes_max: self.max_target_bytes.unwrap_or(defaults.target_bytes_max),

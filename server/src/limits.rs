@@ -30,6 +30,9 @@ pub struct Limits {
     /// Most connections of one client at a time, a client being an IPv4 address or an IPv6 /64;
     /// the next is answered 503.
     pub connections_per_address_max: Option<usize>,
+    /// Descriptors for connections and files, of all workers together. `None`: as many as
+    /// RLIMIT_NOFILE leaves.
+    pub descriptors_max: Option<usize>,
     /// After a stop: how long answers in flight may take.
     pub grace_period: Duration,
     /// Most bytes of a request's line and header fields together; then 431.
@@ -51,6 +54,7 @@ impl Default for Limits {
             disk_deadline: Some(Duration::from_secs(30)),
             connections_max: 16_384,
             connections_per_address_max: None,
+            descriptors_max: None,
             grace_period: Duration::from_secs(10),
             header_bytes_max: 16 * 1024,
             fields_max: 100,

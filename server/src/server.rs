@@ -169,7 +169,8 @@ impl Server {
         stop: &Stop,
     ) -> io::Result<()> {
         let prepared = self.prepare().await?;
-        prepared.serve(io, listeners, stop, Admission::new(1)).await
+        let admission = Admission::new(1, prepared.limits.descriptors_max);
+        prepared.serve(io, listeners, stop, admission).await
     }
 
     /// Reads what must be at hand before the first request.

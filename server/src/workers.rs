@@ -101,7 +101,8 @@ pub fn run(options: &Options, stop: &Stop, ready: impl FnOnce(Started<'_>)) -> R
     let sockets = deal(&mut bound, workers)
         .map_err(|error| Error::Start(format!("cannot share a socket: {error}")))?;
     raise_descriptors();
-    let admission = Admission::new(workers);
+    let limits = &options.config.limits;
+    let admission = Admission::new(workers, limits.descriptors_max);
     let (sender, receiver) = mpsc::channel();
     for (number, sockets) in sockets.into_iter().enumerate() {
         let worker = Worker {

@@ -15,6 +15,7 @@ use super::{Counters, Wakers};
 use crate::cancel::Scope;
 use crate::capabilities::Capabilities;
 use crate::kernel::{Kernel, Link};
+use crate::metadata::Metadata;
 use crate::operation::{Admission, Admitted, answer};
 use crate::operations::Key;
 use crate::policy::{Lane, Mounts, Place};
@@ -206,8 +207,15 @@ impl Handle {
         Rc::ptr_eq(&self.inner, &other.inner)
     }
 
-    pub(crate) fn mounts(&self) -> &Mounts {
-        &self.inner.mounts
+    /// Where the mount of an open file has it worked on.
+    pub(crate) fn judge(&self, metadata: &Metadata) -> Place {
+        let state = self.inner.state.borrow();
+        self.inner
+            .mounts
+            .judge_by(metadata, || match &state.kernel {
+                Some(kernel) => kernel.mount_table(),
+                None => Err(shut_down()),
+            })
     }
 
     /// Runs `call` on the kernel, for the calls that need no queue.

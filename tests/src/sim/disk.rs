@@ -17,12 +17,12 @@ mod control;
 mod counted;
 mod names;
 mod opened;
+mod pace;
 mod perform;
 mod tree;
 
 use std::cell::RefCell;
 use std::collections::{HashMap, VecDeque};
-use std::fs;
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
@@ -36,10 +36,15 @@ use rustix::event::EventfdFlags;
 use super::rng::{chance, choose};
 pub use counted::CountedBuf;
 use opened::Opened;
-use tree::Tree;
+use tree::{Node, Tree};
 
 /// What a lent buffer holds until its read is answered.
 const POISON: u8 = 0xA5;
+/// When the first file was modified, in seconds since 1970: each change after takes a nanosecond.
+const MODIFIED: i64 = 1_600_000_000;
+/// Where the numbers of [`Disk`], and one, are mounted.
+const MOUNTS: &str =
+    "1 0 0:1 / / rw - ext4 a rw\n2 1 0:2 / /memory rw - tmpfs b rw\n3 1 0:3 / /far rw - far c rw\n";
 /// Consecutive failed enters after which a caller counts as spinning.
 const FAILURES_MAX: u32 = 10_000;
 
@@ -117,8 +122,11 @@ struct World {
     tree: Tree,
     open: HashMap<RawFd, Rc<Opened>>,
     prototype: OwnedFd,
-    /// The name of the pipe in /proc/self/fd.
-    pipe: String,
+    bell: Rc<OwnedFd>,
+    /// Devices finish what they work on when they are told to, not whenever the loop sleeps.
+    paced: bool,
+    /// Files that are not in the page cache.
+    cold: Vec<Node>,
     queued: VecDeque<Entry>,
     /// Taken and not answered.
     working: Vec<Entry>,
@@ -143,7 +151,7 @@ struct World {
 pub struct FakeDisk {
     world: Rc<RefCell<World>>,
     capabilities: Capabilities,
-    eventfd: OwnedFd,
+    eventfd: Rc<OwnedFd>,
 }
 
 /// The test's hold on a [`FakeDisk`]. Cheap to clone.
@@ -161,7 +169,8 @@ pub fn fake(sq_entries: usize, cq_entries: usize, seed: u64) -> (FakeDisk, Contr
     let (reader, writer) =
         rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).expect("a pipe");
     drop(reader);
-    let link = fs::read_link(format!("/proc/self/fd/{}", writer.as_raw_fd())).expect("/proc");
+    let flags = EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK;
+    let eventfd = Rc::new(rustix::event::eventfd(0, flags).expect("an eventfd"));
     let world = World {
         rng: Rng::with_seed(seed),
         faults: Faults::default(),
@@ -169,7 +178,9 @@ pub fn fake(sq_entries: usize, cq_entries: usize, seed: u64) -> (FakeDisk, Contr
         tree: Tree::new(),
         open: HashMap::new(),
         prototype: writer,
-        pipe: link.to_string_lossy().into_owned(),
+        bell: Rc::clone(&eventfd),
+        paced: false,
+        cold: Vec::new(),
         queued: VecDeque::new(),
         working: Vec::new(),
         lent: HashMap::new(),
@@ -185,7 +196,6 @@ pub fn fake(sq_entries: usize, cq_entries: usize, seed: u64) -> (FakeDisk, Contr
         seen: Seen::default(),
     };
     let world = Rc::new(RefCell::new(world));
-    let flags = EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK;
     let kernel = FakeDisk {
         world: Rc::clone(&world),
         capabilities: Capabilities {
@@ -199,7 +209,7 @@ pub fn fake(sq_entries: usize, cq_entries: usize, seed: u64) -> (FakeDisk, Contr
             openat2: true,
             downgrades: Vec::new(),
         },
-        eventfd: rustix::event::eventfd(0, flags).expect("an eventfd"),
+        eventfd,
     };
     (kernel, Control { world })
 }
@@ -250,7 +260,9 @@ impl World {
                 continue;
             }
             self.working.push(entry);
-            if !self.hang && !chance(&mut self.rng, self.faults.delay) {
+            if self.paced {
+                self.finish_at_once();
+            } else if !self.hang && !chance(&mut self.rng, self.faults.delay) {
                 self.finish_one();
             }
         }
@@ -261,10 +273,14 @@ impl World {
             return false;
         }
         let at = self.rng.usize(..self.working.len());
+        self.finish(at);
+        true
+    }
+
+    fn finish(&mut self, at: usize) {
         let entry = self.working.swap_remove(at);
         let result = self.answer(&entry);
         self.post(&entry, result);
-        true
     }
 
     fn post(&mut self, entry: &Entry, result: i32) {
@@ -284,6 +300,9 @@ impl World {
         if let Some(result) = self.answer_script.pop_front() {
             return result;
         }
+        if self.is_uncached(&entry.call) {
+            return -libc::EAGAIN;
+        }
         let closing = matches!(entry.call, Call::Close { .. });
         if !closing && chance(&mut self.rng, self.faults.again) {
             return if self.rng.bool() {
@@ -299,38 +318,16 @@ impl World {
     }
 
     fn status(&self, fd: RawFd) -> libc::statx {
-        let filesystems: &[&str] = match self.disk {
-            Disk::Local => &["ext4", "xfs", "btrfs", "overlay"],
-            Disk::Memory => &["tmpfs"],
-            Disk::Remote => &[],
-        };
         // SAFETY: all-zero is a valid statx.
         let mut status: libc::statx = unsafe { MaybeUninit::zeroed().assume_init() };
         status.stx_mask = libc::STATX_BASIC_STATS | libc::STATX_MNT_ID | libc::STATX_DIOALIGN;
         if let Some(opened) = self.open.get(&fd) {
             opened.describe(&mut status);
         }
-        status.stx_mnt_id = mount_of(filesystems).unwrap_or(u64::MAX / 2);
+        status.stx_mtime.tv_sec = MODIFIED;
+        status.stx_mnt_id = self.disk as u64 + 1;
         status
     }
-}
-
-thread_local! {
-    static MOUNTS: RefCell<HashMap<&'static str, Option<u64>>> = RefCell::default();
-}
-
-/// A mount of this machine whose type is among `filesystems`.
-fn mount_of(filesystems: &[&'static str]) -> Option<u64> {
-    filesystems.iter().find_map(|wanted| {
-        let look = || {
-            let table = fs::read_to_string("/proc/self/mountinfo").ok()?;
-            let line = table
-                .lines()
-                .find(|line| line.contains(&format!(" - {wanted} ")))?;
-            line.split(' ').next()?.parse().ok()
-        };
-        MOUNTS.with_borrow_mut(|known| *known.entry(wanted).or_insert_with(look))
-    })
 }
 
 impl Kernel for FakeDisk {
@@ -406,8 +403,8 @@ impl Kernel for FakeDisk {
             return false;
         }
         // The device finishes something while the loop sleeps.
-        if !world.hang && world.finish_one() {
-            let _ = rustix::io::write(&self.eventfd, &1u64.to_ne_bytes());
+        if !world.hang && !world.paced && world.finish_one() {
+            world.ring();
         }
         true
     }
@@ -455,5 +452,9 @@ impl Kernel for FakeDisk {
         Ok(Metadata::from_statx(
             self.world.borrow().status(fd.as_raw_fd()),
         ))
+    }
+
+    fn mount_table(&self) -> io::Result<String> {
+        Ok(MOUNTS.to_owned())
     }
 }

@@ -4,6 +4,7 @@ pub mod clock;
 pub mod disk;
 pub mod net;
 pub mod rng;
+pub mod world;
 
 use std::fs;
 use std::future::Future;

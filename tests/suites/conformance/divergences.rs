@@ -56,6 +56,9 @@ pub(crate) const DECLARED: &[Divergence] = &[
         "a thread inside a system call is not called back: the contract is that it is answered all the same"),
     on("overlay", "what is cached is read without waiting", "EOPNOTSUPP", NO_NOWAIT),
     on("tmpfs", "what is cached is read without waiting", "EOPNOTSUPP", NO_NOWAIT),
+    // Sockets.
+    on("sim net", "a send to who has closed is reset, and then EPIPE", "1; ECONNRESET; EPIPE; ENOTCONN",
+        "Linux answers EPIPE for a reset after the other end's FIN; for the server either is the end of a connection"),
 ];
 
 const STEP_BY_STEP: &str =
@@ -77,12 +80,20 @@ pub(crate) const NOT_SIMULATED: &[(&str, &str)] = &[
     ("a splice from an empty pipe does not wait where that is asked, and its end is 0", PIPES),
     ("a tee leaves the bytes where they are", PIPES),
     ("a splice needs a pipe, and no offset in it", PIPES),
+    ("what is peeked at is still there", NO_MESSAGES),
+    ("after an end of reading there is nothing to receive", NO_MESSAGES),
+    ("a file is sent up to its end", NO_MESSAGES),
+    ("messages keep their bounds, and what does not fit is lost", NO_MESSAGES),
+    ("an empty message is a message", NO_MESSAGES),
+    ("a descriptor is passed on, and lost where it is not asked for", NO_MESSAGES),
     ("no entry changes an epoll set with what is none",
         "the fake disk has no epoll sets, and does not say that it has the operation"),
     ("a closed descriptor is EBADF",
         "the fake disk panics instead: the engine pins what it uses, and one that does not is to be caught"),
 ];
 
+const NO_MESSAGES: &str =
+    "the simulated network has what the server asks of one, and ENOSYS for the rest";
 const PIPES: &str =
     "the fake disk has no pipes: what may hang is simulated by what the device delays";
 

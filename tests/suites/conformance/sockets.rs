@@ -18,6 +18,7 @@ use ambidex::net::socket2::SockRef;
 use ambidex::net::{Kernel, Linux, ListenOptions, Token};
 use ambidex_tests::sim::HANG;
 use ambidex_tests::sim::net::FakeNet;
+use ambidex_tests::sim::world::{Network, SimNet, Time};
 
 use super::divergences::is_simulated;
 use super::judge::{Behaviour, Record};
@@ -237,9 +238,12 @@ impl Scene {
 type Maker = (&'static str, bool, fn() -> Rc<dyn Kernel>);
 
 /// Those that are compared.
-const KERNELS: [Maker; 2] = [
+const KERNELS: [Maker; 3] = [
     ("linux", true, || Rc::new(Linux::default())),
     ("linux passed-on", true, || Rc::new(FakeNet::default())),
+    ("sim net", false, || {
+        SimNet::new(&Time::new(), Network::quiet(), 1)
+    }),
 ];
 
 /// All behaviours of sockets on all kernels.

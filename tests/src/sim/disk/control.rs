@@ -1,6 +1,8 @@
 //! What a test may do to a fake kernel, and ask of it.
 
 use std::collections::BTreeMap;
+use std::fs;
+use std::os::fd::AsRawFd;
 use std::path::Path;
 
 use ambidex::disk::kernel::Completion;
@@ -12,7 +14,7 @@ use super::{Control, Disk, Faults, Seen, World};
 
 impl World {
     /// Where an absolute path leads, by links too.
-    fn place(&self, path: &str) -> Option<Spot> {
+    pub(super) fn place(&self, path: &str) -> Option<Spot> {
         let rules = Rules {
             follow: true,
             resolve: 0,
@@ -142,9 +144,13 @@ impl Control {
     }
 
     /// How many descriptors of opened files there are in this process.
+    ///
+    /// # Panics
+    /// If /proc is not mounted.
     #[must_use]
     pub fn descriptors(&self) -> usize {
-        let pipe = self.world.borrow().pipe.clone();
-        descriptors(&pipe) - 1
+        let prototype = self.world.borrow().prototype.as_raw_fd();
+        let pipe = fs::read_link(format!("/proc/self/fd/{prototype}")).expect("/proc");
+        descriptors(&pipe.to_string_lossy()) - 1
     }
 }

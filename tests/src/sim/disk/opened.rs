@@ -18,7 +18,7 @@ const FILE_BYTES_MAX: u64 = 1 << 30;
 
 /// An open file, which several descriptors may share.
 pub(super) struct Opened {
-    node: Node,
+    pub(super) node: Node,
     /// Of a directory: where it lies.
     trail: Trail,
     flags: i32,
@@ -44,7 +44,7 @@ impl Opened {
         let mut node = self.node.borrow_mut();
         status.stx_mode = node.type_and_mode() as u16;
         status.stx_ino = node.number;
-        status.stx_mtime.tv_sec = node.modified as i64;
+        status.stx_mtime.tv_nsec = node.modified as u32;
         status.stx_size = node.content().map_or(0, |content| content.len() as u64);
         status.stx_dio_mem_align = DIRECT_BYTES;
         status.stx_dio_offset_align = DIRECT_BYTES;

@@ -248,7 +248,7 @@ fn code(result: Result<usize, Errno>) -> i32 {
 }
 
 /// A path or a name.
-fn bytes(path: *const libc::c_char) -> Vec<u8> {
+pub(super) fn bytes(path: *const libc::c_char) -> Vec<u8> {
     // SAFETY: the pusher keeps each path until the completion.
     unsafe { CStr::from_ptr(path) }.to_bytes().to_vec()
 }

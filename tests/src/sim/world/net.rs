@@ -1,0 +1,487 @@
+//! A network and its epoll sets in memory: the kernel of sockets for a simulated machine.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::rc::{Rc, Weak};
+use std::time::Duration;
+
+use fastrand::Rng;
+use rustix::event::EventfdFlags;
+
+use super::epoll::{ERR, HUP, IN, OUT, RDHUP, Report, Set};
+use super::socket::{End, Listening, Object, Owner};
+use super::time::{Event, Time};
+use crate::sim::rng::chance;
+
+/// How likely each fault is, in percent, and how the network is built.
+#[derive(Clone, Copy, Debug)]
+pub struct Network {
+    /// `EINTR` of a wait, an accept, a receive or a send.
+    pub interrupt: u32,
+    /// A send takes fewer bytes than there is room for.
+    pub short_send: u32,
+    /// A connection that is accepted was aborted in the queue (`ECONNABORTED`).
+    pub abort: u32,
+    /// No descriptor is left for an accept (`EMFILE`).
+    pub shortage: u32,
+    /// A wait tells of what is not ready.
+    pub spurious: u32,
+    /// A wait tells of a registration that is gone.
+    pub stale: u32,
+    /// A wait keeps some of what is ready for the next.
+    pub hold_back: u32,
+    /// A change of the epoll set is refused (`ENOMEM`).
+    pub refuse_watch: u32,
+    /// Bytes arrive in pieces.
+    pub pieces: u32,
+    /// How long bytes are on their way, at most.
+    pub latency: Duration,
+    /// Bytes that each direction of a connection holds.
+    pub capacity: usize,
+}
+
+impl Network {
+    /// Without faults.
+    #[must_use]
+    pub fn quiet() -> Network {
+        Network {
+            interrupt: 0,
+            short_send: 0,
+            abort: 0,
+            shortage: 0,
+            spurious: 0,
+            stale: 0,
+            hold_back: 0,
+            refuse_watch: 0,
+            pieces: 0,
+            latency: Duration::from_micros(100),
+            capacity: 64 * 1024,
+        }
+    }
+}
+
+/// What there is in a world beyond its network.
+pub trait Beyond {
+    /// The moment that was planned for `who` has come.
+    fn happen(&self, who: u32);
+
+    /// The loop is about to wait: a turn is over.
+    fn turn(&self) {}
+}
+
+/// What has happened so far.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Tally {
+    /// Waits.
+    pub waits: u64,
+    /// Connections accepted.
+    pub accepted: u64,
+    /// Events told of registrations that were gone.
+    pub stale: u64,
+    /// Faults of all kinds.
+    pub faults: u64,
+    /// Most connections that the engine had at once.
+    pub open_max: usize,
+}
+
+pub(super) struct State {
+    pub(super) rng: Rng,
+    pub(super) network: Network,
+    pub(super) ends: Vec<End>,
+    pub(super) listeners: Vec<Listening>,
+    pub(super) objects: Vec<Object>,
+    /// Objects by descriptor.
+    by_fd: Vec<Option<usize>>,
+    sets: Vec<Set>,
+    base: OwnedFd,
+    pub(super) tally: Tally,
+    open: usize,
+    port: u16,
+}
+
+/// The kernel. Descriptors are real ones, but lead nowhere.
+pub struct SimNet {
+    pub(super) time: Rc<Time>,
+    pub(super) state: RefCell<State>,
+    beyond: RefCell<Option<Weak<dyn Beyond>>>,
+    /// Turns after which the loop counts as spinning.
+    turns_max: Cell<u64>,
+    wrong: RefCell<Option<String>>,
+}
+
+/// A moment that each wait takes, so that no loop stands still in time.
+const MOMENT: Duration = Duration::from_micros(2);
+
+pub(super) fn failure<T>(errno: i32) -> io::Result<T> {
+    Err(io::Error::from_raw_os_error(errno))
+}
+
+impl State {
+    /// Rolls for a fault.
+    pub(super) fn strikes(&mut self, percent: u32) -> bool {
+        let struck = percent > 0 && chance(&mut self.rng, percent);
+        self.tally.faults += u64::from(struck);
+        struck
+    }
+
+    pub(super) fn object(&self, fd: BorrowedFd<'_>) -> Option<usize> {
+        self.by_fd.get(fd.as_raw_fd() as usize).copied().flatten()
+    }
+
+    /// A descriptor for `object`.
+    pub(super) fn open(&mut self, object: Object) -> io::Result<(OwnedFd, usize)> {
+        let fd = self.base.try_clone()?;
+        let at = self.objects.len();
+        self.objects.push(object);
+        self.name(fd.as_raw_fd() as usize, at);
+        if matches!(object, Object::Stream(_)) {
+            self.open += 1;
+            self.tally.open_max = self.tally.open_max.max(self.open);
+        }
+        Ok((fd, at))
+    }
+
+    fn name(&mut self, fd: usize, object: usize) {
+        if self.by_fd.len() <= fd {
+            self.by_fd.resize(fd + 1, None);
+        }
+        self.by_fd[fd] = Some(object);
+    }
+
+    /// What the object is ready for.
+    pub(super) fn mask(&mut self, object: usize) -> u32 {
+        match self.objects[object] {
+            Object::Gone | Object::Epoll(_) => 0,
+            // Looked at before.
+            Object::Foreign => IN,
+            Object::Listener(listener) => {
+                let waits = !self.listeners[listener].queue.is_empty();
+                if waits { IN } else { 0 }
+            }
+            Object::Stream(end) => {
+                let peer = &self.ends[self.ends[end].peer];
+                let roomy = peer.is_roomy() || peer.is_closed();
+                let end = &mut self.ends[end];
+                // As tcp_poll does: who asked hears of room.
+                end.wants_room |= !roomy;
+                end.mask(roomy)
+            }
+        }
+    }
+
+    /// Tells all sets that something of `key` has happened to `object`.
+    pub(super) fn wake(&mut self, object: usize, key: u32) {
+        for set in &mut self.sets {
+            set.wake(object, key);
+        }
+    }
+
+    /// Looks whether descriptors that are not of this network have become readable.
+    fn look_abroad(&mut self, set: usize) {
+        let set = &mut self.sets[set];
+        let mut rung = Vec::new();
+        for (object, fd) in &set.foreign {
+            let mut count = [0; 8];
+            if rustix::io::read(fd, &mut count).is_ok() {
+                rung.push(*object);
+            }
+        }
+        for object in rung {
+            set.wake(object, IN);
+        }
+    }
+
+    /// What a wait on `set` tells, with what a bad kernel may add.
+    fn report(&mut self, at: usize, max: usize) -> Vec<Report> {
+        let mut set = std::mem::take(&mut self.sets[at]);
+        let mut reports = set.report(max, |object| self.mask(object));
+        if reports.len() > 1 && self.strikes(self.network.hold_back) {
+            self.rng.shuffle(&mut reports);
+            for report in reports.drain(1..) {
+                set.take_back(report.token);
+            }
+        }
+        if reports.len() < max && self.strikes(self.network.spurious) {
+            let live = set.live();
+            reports.extend(self.rng.choice(live));
+        }
+        if reports.len() < max && !set.past.is_empty() && self.strikes(self.network.stale) {
+            self.tally.stale += 1;
+            let flags = [IN, OUT, IN | RDHUP, IN | OUT | HUP | RDHUP, ERR | HUP];
+            reports.push(Report {
+                flags: flags[self.rng.usize(..flags.len())],
+                token: set.past[self.rng.usize(..set.past.len())],
+            });
+        }
+        self.sets[at] = set;
+        reports
+    }
+
+    pub(super) fn close(&mut self, fd: usize) -> Option<Object> {
+        let at = self.by_fd.get_mut(fd)?.take()?;
+        for set in &mut self.sets {
+            set.remove(at);
+        }
+        let was = std::mem::replace(&mut self.objects[at], Object::Gone);
+        self.open -= usize::from(matches!(was, Object::Stream(_)));
+        Some(was)
+    }
+
+    pub(super) fn new_port(&mut self) -> u16 {
+        self.port += 1;
+        self.port
+    }
+}
+
+impl SimNet {
+    /// An empty network in `time`, whose faults come from `seed`.
+    ///
+    /// # Panics
+    /// If the process is out of descriptors.
+    #[must_use]
+    pub fn new(time: &Rc<Time>, network: Network, seed: u64) -> Rc<SimNet> {
+        let flags = EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK;
+        let state = State {
+            rng: Rng::with_seed(seed),
+            network,
+            ends: Vec::new(),
+            listeners: Vec::new(),
+            objects: Vec::new(),
+            by_fd: Vec::new(),
+            sets: Vec::new(),
+            base: rustix::event::eventfd(0, flags).expect("an eventfd"),
+            tally: Tally::default(),
+            open: 0,
+            port: 40_000,
+        };
+        Rc::new(SimNet {
+            time: Rc::clone(time),
+            state: RefCell::new(state),
+            beyond: RefCell::new(None),
+            turns_max: Cell::new(u64::MAX),
+            wrong: RefCell::default(),
+        })
+    }
+
+    /// Who is told of [`Event::Beyond`].
+    pub fn extend(&self, beyond: Weak<dyn Beyond>) {
+        *self.beyond.borrow_mut() = Some(beyond);
+    }
+
+    /// Other faults from now on.
+    pub fn faults(&self, network: Network) {
+        self.state.borrow_mut().network = network;
+    }
+
+    /// A loop that waits more often than that hangs.
+    pub fn bound_turns(&self, turns: u64) {
+        self.turns_max.set(turns);
+    }
+
+    /// Something is wrong: the run ends, with the next wait at the latest.
+    pub fn fail(&self, what: impl Into<String>) {
+        let mut wrong = self.wrong.borrow_mut();
+        wrong.get_or_insert_with(|| format!("at {:?}: {}", self.time.elapsed(), what.into()));
+    }
+
+    /// The first thing that was found wrong.
+    #[must_use]
+    pub fn wrong(&self) -> Option<String> {
+        self.wrong.borrow().clone()
+    }
+
+    /// What has happened so far.
+    #[must_use]
+    pub fn tally(&self) -> Tally {
+        self.state.borrow().tally
+    }
+
+    /// Connections and listeners that the engine has open.
+    #[must_use]
+    pub fn descriptors(&self) -> usize {
+        let state = self.state.borrow();
+        let open = |object: &&Object| matches!(object, Object::Stream(_) | Object::Listener(_));
+        state.objects.iter().filter(open).count()
+    }
+
+    /// The address that `port` of this machine has.
+    #[must_use]
+    pub fn address(port: u16) -> SocketAddr {
+        (Ipv4Addr::LOCALHOST, port).into()
+    }
+
+    /// Adds a listener.
+    pub(super) fn add_listener(&self, address: SocketAddr, backlog: usize) -> io::Result<OwnedFd> {
+        let state = &mut *self.state.borrow_mut();
+        let taken = |known: &Listening| known.open && known.address == address;
+        if state.listeners.iter().any(taken) {
+            return failure(libc::EADDRINUSE);
+        }
+        let listener = state.listeners.len();
+        let (fd, object) = state.open(Object::Listener(listener))?;
+        state.listeners.push(Listening {
+            address,
+            queue: VecDeque::new(),
+            backlog,
+            object,
+            open: true,
+        });
+        Ok(fd)
+    }
+
+    pub(super) fn make_set(&self) -> io::Result<OwnedFd> {
+        let state = &mut *self.state.borrow_mut();
+        let set = state.sets.len();
+        state.sets.push(Set::default());
+        Ok(state.open(Object::Epoll(set))?.0)
+    }
+
+    pub(super) fn set_of(&self, epoll: BorrowedFd<'_>) -> io::Result<usize> {
+        let state = self.state.borrow();
+        match state.object(epoll).map(|at| state.objects[at]) {
+            Some(Object::Epoll(set)) => Ok(set),
+            _ => failure(libc::EINVAL),
+        }
+    }
+
+    /// epoll_ctl(2); what is not of this network is taken for an eventfd that nobody reads.
+    pub(super) fn control(
+        &self,
+        set: usize,
+        control: ambidex::net::kernel::Control,
+        fd: BorrowedFd<'_>,
+        flags: u32,
+        token: u64,
+    ) -> io::Result<()> {
+        use ambidex::net::kernel::Control;
+        let state = &mut *self.state.borrow_mut();
+        let known = state.object(fd);
+        if control != Control::Remove
+            && known.is_some_and(|at| matches!(state.objects[at], Object::Stream(_)))
+            && state.strikes(state.network.refuse_watch)
+        {
+            if let Some(Object::Stream(end)) = known.map(|at| state.objects[at]) {
+                state.harm(end);
+            }
+            return failure(libc::ENOMEM);
+        }
+        let object = match known {
+            Some(object) => object,
+            None if control == Control::Add => {
+                let object = state.objects.len();
+                state.objects.push(Object::Foreign);
+                state.name(fd.as_raw_fd() as usize, object);
+                let copy = fd.try_clone_to_owned()?;
+                state.sets[set].foreign.push((object, copy));
+                object
+            }
+            None => return failure(libc::ENOENT),
+        };
+        let foreign = state.objects[object] == Object::Foreign;
+        let mask = if foreign { 0 } else { state.mask(object) };
+        state.sets[set].control(control, object, flags, token, mask)
+    }
+
+    /// epoll_wait(2), except that time passes only if nothing else can happen.
+    pub(super) fn wait(
+        &self,
+        set: usize,
+        max: usize,
+        timeout: Option<Duration>,
+    ) -> io::Result<Vec<Report>> {
+        let end = timeout.map(|timeout| self.time.elapsed().saturating_add(timeout));
+        self.begin_wait()?;
+        loop {
+            self.happen();
+            let reports = {
+                let state = &mut *self.state.borrow_mut();
+                if state.sets[set].is_empty() {
+                    state.look_abroad(set);
+                }
+                state.report(set, max)
+            };
+            if self.wrong.borrow().is_some() {
+                return failure(libc::ENOTRECOVERABLE);
+            }
+            let left = end.map(|end| end.saturating_sub(self.time.elapsed()));
+            if !reports.is_empty() || left == Some(Duration::ZERO) {
+                return Ok(reports);
+            }
+            if !self.time.leap(left) {
+                self.fail("deadlock: the loop sleeps for ever, and nothing is to come");
+            }
+        }
+    }
+
+    fn begin_wait(&self) -> io::Result<()> {
+        let waits = {
+            let state = &mut *self.state.borrow_mut();
+            state.tally.waits += 1;
+            state.tally.waits
+        };
+        self.time.pass(MOMENT);
+        if waits > self.turns_max.get() {
+            self.fail(format!("livelock: {waits} waits"));
+        }
+        if let Some(beyond) = self.beyond() {
+            beyond.turn();
+        }
+        if self.wrong.borrow().is_some() {
+            return failure(libc::ENOTRECOVERABLE);
+        }
+        let state = &mut *self.state.borrow_mut();
+        if state.strikes(state.network.interrupt) {
+            return failure(libc::EINTR);
+        }
+        Ok(())
+    }
+
+    fn beyond(&self) -> Option<Rc<dyn Beyond>> {
+        self.beyond.borrow().as_ref().and_then(Weak::upgrade)
+    }
+
+    /// Everything that is due happens.
+    fn happen(&self) {
+        while let Some(event) = self.time.due() {
+            match event {
+                Event::Arrive(end) => self.arrive(end),
+                Event::Connect(end) => self.answer_connect(end),
+                Event::Beyond(who) => {
+                    if let Some(beyond) = self.beyond() {
+                        beyond.happen(who);
+                    }
+                }
+            }
+        }
+    }
+
+    /// The end of a connection that the engine has by `fd`.
+    pub(super) fn end_of(&self, fd: BorrowedFd<'_>) -> io::Result<usize> {
+        let state = self.state.borrow();
+        match state.object(fd).map(|at| state.objects[at]) {
+            Some(Object::Stream(end)) => Ok(end),
+            Some(_) => failure(libc::EINVAL),
+            None => failure(libc::EBADF),
+        }
+    }
+
+    pub(super) fn release(&self, fd: OwnedFd) {
+        let closed = self
+            .state
+            .borrow_mut()
+            .close(fd.as_fd().as_raw_fd() as usize);
+        match closed {
+            Some(Object::Stream(end)) => self.leave(end),
+            Some(Object::Listener(listener)) => self.stop_listening(listener),
+            _ => {}
+        }
+        drop(fd);
+    }
+
+    pub(super) fn owner(&self, end: usize) -> Owner {
+        self.state.borrow().ends[end].owner
+    }
+}

@@ -1,0 +1,4 @@
+//! The whole engine, and the server on it, in simulated worlds: both kernels and the clock are driven by one seed.
+
+#[path = "world/schedules.rs"]
+mod schedules;
