@@ -51,7 +51,7 @@ impl Inner {
         let kernel = state.kernel.as_ref();
         let (here, elsewhere) = kernel.map_or((0, 0), |kernel| kernel.calls());
         Counters {
-            calls_here: here + self.calls.get(),
+            calls_here: state.counters.calls_here + here + self.calls.get(),
             calls_elsewhere: elsewhere,
             ..state.counters
         }

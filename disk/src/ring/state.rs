@@ -4,13 +4,13 @@
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::mem::ManuallyDrop;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, IntoRawFd, OwnedFd};
 use std::rc::Rc;
 use std::task::{Poll, Waker};
 
 use super::{Counters, Wakers};
 use crate::gate::{Gate, Ticket};
-use crate::kernel::{Completion, Entry, Kernel, Link};
+use crate::kernel::{Call, Completion, Entry, Kernel, Link};
 use crate::op::BufferType;
 use crate::operation::{Admission, Admitted};
 use crate::operations::{Key, Operations, Outcome};
@@ -223,10 +223,19 @@ impl State {
             match self.operations.try_admit(payload) {
                 Ok(key) => self.enqueue(key),
                 // Out of credits. Closing a local file waits for nothing: do it here.
-                Err(payload) if lane.is_none() => drop(payload),
+                Err(payload) if lane.is_none() => self.close_now(payload.into_closing()),
                 Err(payload) => self.put_off.push(payload.into_closing()),
             }
         }
+    }
+
+    /// Closes on this thread, by way of the kernel like any other call.
+    fn close_now(&mut self, closing: Closing) {
+        let Some(kernel) = &self.kernel else { return };
+        self.counters.calls_here += 1;
+        let fd = closing.fd.into_raw_fd();
+        // SAFETY: the call has no pointers, and owns the descriptor.
+        unsafe { kernel.perform_now(&Call::Close { fd }) };
     }
 
     pub(super) fn complete(

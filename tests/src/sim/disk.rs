@@ -121,6 +121,8 @@ struct World {
     disk: Disk,
     tree: Tree,
     open: HashMap<RawFd, Rc<Opened>>,
+    /// Descriptors handed out, less those closed.
+    held: usize,
     prototype: OwnedFd,
     bell: Rc<OwnedFd>,
     /// Devices finish what they work on when they are told to, not whenever the loop sleeps.
@@ -177,6 +179,7 @@ pub fn fake(sq_entries: usize, cq_entries: usize, seed: u64) -> (FakeDisk, Contr
         disk: Disk::Local,
         tree: Tree::new(),
         open: HashMap::new(),
+        held: 0,
         prototype: writer,
         bell: Rc::clone(&eventfd),
         paced: false,
@@ -434,7 +437,12 @@ impl Kernel for FakeDisk {
 
     unsafe fn perform_now(&self, call: &Call) -> i32 {
         let world = &mut *self.world.borrow_mut();
-        if let Some(result) = world.answer_script.pop_front() {
+        // A script is about operations; this one has nobody who waits for it.
+        let closing = matches!(call, Call::Close { .. });
+        if let Some(result) = (!closing)
+            .then(|| world.answer_script.pop_front())
+            .flatten()
+        {
             return result;
         }
         world.perform(call)
@@ -444,6 +452,7 @@ impl Kernel for FakeDisk {
         let world = &mut *self.world.borrow_mut();
         let opened = Rc::clone(&world.open[&fd.as_raw_fd()]);
         let copy = world.prototype.try_clone()?;
+        world.held += 1;
         world.open.insert(copy.as_raw_fd(), opened);
         Ok(copy)
     }

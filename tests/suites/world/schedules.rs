@@ -87,6 +87,14 @@ fn the_server_keeps_its_guarantees_in_every_world() {
     let failed = run.failed.into_inner().expect("no panic");
     if let Some((seed, wrong)) = failed.first() {
         let cut = shrink(*seed);
+        if std::env::var_os("AMBIDEX_LOG").is_some() {
+            let log = ambidex_tests::sim::world::run(*seed, cut, true).log;
+            eprintln!(
+                "{:#?}\n{}",
+                ambidex_tests::sim::world::Plan::new(*seed, cut),
+                log.join("\n")
+            );
+        }
         panic!("AMBIDEX_SEED={seed:#x}, {cut:?}: {wrong}");
     }
     let rate = run.count as f64 / took.as_secs_f64();

@@ -79,6 +79,7 @@ impl World {
             flags,
             position,
         };
+        self.held += 1;
         // A descriptor that was closed past this kernel may have had the number before.
         self.open.insert(fd, Rc::new(opened));
         Ok(fd)

@@ -93,9 +93,9 @@ impl Control {
         self.world.borrow().working.len()
     }
 
-    /// How many files are open.
+    /// How many descriptors were handed out and not given back to be closed.
     #[must_use]
-    pub fn open(&self) -> usize {
-        self.world.borrow().open.len()
+    pub fn held(&self) -> usize {
+        self.world.borrow().held
     }
 }

@@ -128,6 +128,7 @@ impl World {
                     self.open.remove(&fd).is_some(),
                     "closed a descriptor that is not open"
                 );
+                self.held -= 1;
                 // SAFETY: a close owns its descriptor.
                 drop(unsafe { OwnedFd::from_raw_fd(fd) });
                 0

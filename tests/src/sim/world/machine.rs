@@ -107,7 +107,7 @@ impl Machine {
         }
     }
 
-    /// A turn is over: a device that has work gets on with it.
+    /// A device that has work gets on with it.
     pub(super) fn turn(&self) {
         if self.disk.busy() > 0 && !self.hanging.get() && !self.serving.replace(true) {
             let service = self.rng.borrow_mut().u64(..=SERVICE_MAX.as_nanos() as u64);
@@ -128,6 +128,7 @@ impl Machine {
         self.disk.faults(Faults::default());
         self.stale.percent.set(0);
         self.net.faults(self.plan.quiet());
+        self.turn();
     }
 
     fn hang(&self, hanging: bool) {
@@ -137,6 +138,7 @@ impl Machine {
             delay,
             ..self.plan.disk
         });
+        self.turn();
     }
 
     /// The end: what was found wrong before, or is now. Nothing is left (G3, G8), and what was stale reached nobody (G2).
@@ -153,7 +155,7 @@ impl Machine {
             ("operations given up", report.operations_given_up),
             ("tasks cancelled", report.tasks_cancelled),
             ("sockets open", self.net.descriptors()),
-            ("files open", self.disk.open()),
+            ("files open", self.disk.held()),
             ("entries at the disk", self.disk.busy()),
             ("operations in flight", handle.disk().in_flight()),
             ("operations waiting", handle.disk().waiting()),

@@ -291,6 +291,26 @@ impl SimNet {
 
     /// accept4(2).
     pub(super) fn engine_accept(&self, fd: BorrowedFd<'_>) -> io::Result<(OwnedFd, SocketAddr)> {
+        let end = self.next_in_queue(fd)?;
+        let aborted = {
+            let state = &mut *self.state.borrow_mut();
+            state.strikes(state.network.abort)
+        };
+        if aborted {
+            self.state.borrow_mut().harm(end);
+            self.state.borrow_mut().ends[end].owner = Owner::Nobody;
+            self.reset_peer_of(end);
+            return failure(libc::ECONNABORTED);
+        }
+        let state = &mut *self.state.borrow_mut();
+        let (fd, object) = state.open(Object::Stream(end))?;
+        state.ends[end].owner = Owner::Engine(object);
+        state.tally.accepted += 1;
+        let peer = state.ends[end].peer;
+        Ok((fd, state.ends[peer].address))
+    }
+
+    fn next_in_queue(&self, fd: BorrowedFd<'_>) -> io::Result<usize> {
         let state = &mut *self.state.borrow_mut();
         let Some(Object::Listener(listener)) = state.object(fd).map(|at| state.objects[at]) else {
             return failure(libc::EINVAL);
@@ -304,24 +324,8 @@ impl SimNet {
         if state.strikes(state.network.shortage) {
             return failure(libc::EMFILE);
         }
-        let Some(end) = state.listeners[listener].queue.pop_front() else {
-            return failure(libc::EAGAIN);
-        };
-        if state.strikes(state.network.abort) {
-            state.harm(end);
-            state.ends[end].owner = Owner::Nobody;
-            let peer = state.ends[end].peer;
-            state.kill(peer, libc::ECONNRESET);
-            if let Owner::Player(who) = state.ends[peer].owner {
-                self.time.plan(Duration::ZERO, Event::Beyond(who));
-            }
-            return failure(libc::ECONNABORTED);
-        }
-        let (fd, object) = state.open(Object::Stream(end))?;
-        state.ends[end].owner = Owner::Engine(object);
-        state.tally.accepted += 1;
-        let peer = state.ends[end].peer;
-        Ok((fd, state.ends[peer].address))
+        let next = state.listeners[listener].queue.pop_front();
+        next.map_or_else(|| failure(libc::EAGAIN), Ok)
     }
 
     /// connect(2) of the engine.
@@ -405,11 +409,14 @@ impl SimNet {
 
     /// Resets the connection.
     pub fn reset(&self, end: usize) {
-        let here = &mut self.state.borrow_mut().ends[end];
-        here.owner = Owner::Nobody;
-        here.here.clear();
-        let peer = here.peer;
-        self.state.borrow_mut().ends[peer].way.clear();
+        {
+            let state = &mut *self.state.borrow_mut();
+            let here = &mut state.ends[end];
+            here.owner = Owner::Nobody;
+            here.here.clear();
+            let peer = here.peer;
+            state.ends[peer].way.clear();
+        }
         self.reset_peer_of(end);
     }
 
