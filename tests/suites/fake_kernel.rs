@@ -11,7 +11,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use ambidex::disk::retry::{Kind, RETRIES_MAX, Verdict, judge};
-use ambidex::disk::{File, Options, ReadFlags, Ring};
+use ambidex::disk::{File, OpenOptions, Options, ReadFlags, Ring};
 use ambidex::{Engine, Report};
 use ambidex_tests::sim::disk::{Control, CountedBuf, Disk, fake};
 use ambidex_tests::sim::rng::schedules;
@@ -36,8 +36,12 @@ fn rig(sq_entries: usize, cq_entries: usize) -> (Ring, Control) {
 }
 
 fn open(ring: &mut Ring) -> File {
+    open_with(ring, OpenOptions::new(), "data")
+}
+
+fn open_with(ring: &mut Ring, options: OpenOptions, name: &str) -> File {
     let handle = ring.handle();
-    drive(ring, async move { File::open(&handle, "data").await }).expect("open")
+    drive(ring, options.open(&handle, name)).expect("open")
 }
 
 #[test]
@@ -85,7 +89,12 @@ fn answered(kind: Kind, results: &[i32]) -> io::Result<()> {
     } else {
         Disk::Local
     });
-    let file = (kind != Kind::Open).then(|| open(&mut ring));
+    control.symlink("dir/link", "data");
+    let file = match kind {
+        Kind::Open => None,
+        Kind::Name | Kind::Look => Some(open_with(&mut ring, OpenOptions::new(), "dir")),
+        _ => Some(open_with(&mut ring, OpenOptions::new().write(), "data")),
+    };
     control.script_answers(results.iter().copied());
     let read = |file: File, flags| async move {
         let (result, buffer) = file.read_at_with(Vec::with_capacity(8), 0, flags).await;
@@ -103,9 +112,9 @@ fn answered(kind: Kind, results: &[i32]) -> io::Result<()> {
             (Kind::Write, Some(file)) => file.write_at(vec![1; 8], 0).await.0.map(drop),
             (Kind::Append, Some(file)) => file.append(vec![1; 8]).await.0.map(drop),
             (Kind::Change, Some(file)) => file.sync_all().await,
-            (Kind::Name, Some(file)) => file.at("data").unlink().await,
-            (Kind::Look, Some(file)) => file.at("data").read_link().await.map(drop),
-            (Kind::Transfer, Some(file)) => file.copy_range(0, &file, 0, 1).await.map(drop),
+            (Kind::Name, Some(dir)) => dir.at("link").unlink().await,
+            (Kind::Look, Some(dir)) => dir.at("link").read_link().await.map(drop),
+            (Kind::Transfer, Some(file)) => file.copy_range(0, &file, 8, 1).await.map(drop),
             (_, _) => unreachable!("all kinds but enter"),
         }
     })

@@ -385,8 +385,7 @@ fn what_the_kernel_lacks_for_names_goes_to_threads_one_by_one() {
 fn a_change_that_was_interrupted_is_reported_for_it_may_have_been_made() {
     for disk in [Disk::Local, Disk::Remote] {
         let (kernel, control) = fake(4, 4, 1);
-        control.file("dir", Vec::new());
-        control.file("data", Vec::new());
+        control.file("dir/data", Vec::new());
         control.disk(disk);
         let mut ring = Ring::with_kernel(Box::new(kernel), &Options::default());
         let handle = ring.handle();
@@ -398,15 +397,14 @@ fn a_change_that_was_interrupted_is_reported_for_it_may_have_been_made() {
             assert_eq!(errno(dir.at("data").unlink().await), libc::EINTR);
             dir.at("data").unlink().await.expect("unlink");
         });
-        assert_eq!(control.content("data"), None);
+        assert_eq!(control.content("dir/data"), None);
     }
 }
 
 #[test]
 fn a_dropped_rename_keeps_both_directories_until_the_kernel_is_done() {
     let (kernel, control) = fake(4, 4, 1);
-    control.file("dir", Vec::new());
-    control.file("data", b"abc".to_vec());
+    control.file("dir/data", b"abc".to_vec());
     let mut ring = Ring::with_kernel(Box::new(kernel), &Options::default());
     let handle = ring.handle();
     let open = async || {
@@ -433,7 +431,7 @@ fn a_dropped_rename_keeps_both_directories_until_the_kernel_is_done() {
     }
     assert_eq!(control.descriptors(), 0);
     assert_eq!(
-        control.content("moved"),
+        control.content("dir/moved"),
         Some(b"abc".to_vec()),
         "it happened all the same"
     );

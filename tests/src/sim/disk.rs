@@ -6,19 +6,26 @@
 //! It fills each buffer that it is lent with poison and looks, before it answers, whether all of it is still there: a
 //! buffer that was touched, freed or lent twice meanwhile shows (G1). Descriptors are real ones, duplicates of one end of
 //! a pipe, so that leaks can be counted in /proc.
+//!
+//! Names, links, attributes and errnos are as Linux has them; `tests/suites/conformance.rs` holds it to that.
 #![allow(unsafe_code)]
 
+mod attributes;
 mod cancel;
+mod chain;
 mod control;
 mod counted;
+mod names;
+mod opened;
 mod pace;
 mod perform;
+mod tree;
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::rc::Rc;
 
 use ambidex::disk::kernel::{Call, Completion, Entry};
@@ -28,10 +35,12 @@ use rustix::event::EventfdFlags;
 
 use super::rng::{chance, choose};
 pub use counted::CountedBuf;
+use opened::Opened;
+use tree::{Node, Tree};
 
 /// What a lent buffer holds until its read is answered.
 const POISON: u8 = 0xA5;
-/// When each file was modified, in seconds since 1970.
+/// When the first file was modified, in seconds since 1970: each change after takes a nanosecond.
 const MODIFIED: i64 = 1_600_000_000;
 /// Where the numbers of [`Disk`], and one, are mounted.
 const MOUNTS: &str =
@@ -106,15 +115,12 @@ pub struct Seen {
     pub cancels: [u64; 2],
 }
 
-/// What a file holds.
-type Content = Rc<RefCell<Vec<u8>>>;
-
 struct World {
     rng: Rng,
     faults: Faults,
     disk: Disk,
-    files: BTreeMap<Vec<u8>, Content>,
-    open: HashMap<RawFd, Content>,
+    tree: Tree,
+    open: HashMap<RawFd, Rc<Opened>>,
     /// Descriptors handed out, less those closed.
     held: usize,
     prototype: OwnedFd,
@@ -122,7 +128,7 @@ struct World {
     /// Devices finish what they work on when they are told to, not whenever the loop sleeps.
     paced: bool,
     /// Files that are not in the page cache.
-    cold: Vec<Content>,
+    cold: Vec<Node>,
     queued: VecDeque<Entry>,
     /// Taken and not answered.
     working: Vec<Entry>,
@@ -130,6 +136,8 @@ struct World {
     lent: HashMap<u64, Vec<u8>>,
     deferred: VecDeque<Completion>,
     posted: VecDeque<Completion>,
+    /// Linked entries whose next was taken by another enter.
+    parted: VecDeque<u64>,
     /// Errnos of the next enters; 0 is success.
     enter_script: VecDeque<i32>,
     /// Results of the next answers, instead of the true ones.
@@ -169,7 +177,7 @@ pub fn fake(sq_entries: usize, cq_entries: usize, seed: u64) -> (FakeDisk, Contr
         rng: Rng::with_seed(seed),
         faults: Faults::default(),
         disk: Disk::Local,
-        files: BTreeMap::new(),
+        tree: Tree::new(),
         open: HashMap::new(),
         held: 0,
         prototype: writer,
@@ -181,6 +189,7 @@ pub fn fake(sq_entries: usize, cq_entries: usize, seed: u64) -> (FakeDisk, Contr
         lent: HashMap::new(),
         deferred: VecDeque::new(),
         posted: VecDeque::new(),
+        parted: VecDeque::new(),
         enter_script: VecDeque::new(),
         answer_script: VecDeque::new(),
         hang: false,
@@ -206,6 +215,15 @@ pub fn fake(sq_entries: usize, cq_entries: usize, seed: u64) -> (FakeDisk, Contr
         eventfd,
     };
     (kernel, Control { world })
+}
+
+impl FakeDisk {
+    /// The same, with entries that can be linked.
+    #[must_use]
+    pub fn linked(mut self) -> FakeDisk {
+        self.capabilities.links = true;
+        self
+    }
 }
 
 impl World {
@@ -235,9 +253,15 @@ impl World {
         if count > 0 && chance(&mut self.rng, self.faults.short_submit) {
             count = self.rng.usize(..count);
         }
-        for entry in self.queued.drain(..count).collect::<Vec<_>>() {
+        let taken: Vec<Entry> = self.queued.drain(..count).collect();
+        for entry in &taken {
             self.seen.taken += 1;
-            self.mark(&entry);
+            self.mark(entry);
+        }
+        for (entry, linked) in self.chains(taken) {
+            if linked {
+                continue;
+            }
             self.working.push(entry);
             if self.paced {
                 self.finish_at_once();
@@ -296,41 +320,13 @@ impl World {
         self.perform(&entry.call)
     }
 
-    fn open_file(&mut self, path: &[u8], flags: i32) -> i32 {
-        let content = match self.files.get(path) {
-            Some(_) if flags & libc::O_EXCL != 0 => return -libc::EEXIST,
-            Some(content) => Rc::clone(content),
-            None if flags & libc::O_CREAT == 0 => return -libc::ENOENT,
-            None => Rc::clone(self.files.entry(path.to_vec()).or_default()),
-        };
-        if flags & libc::O_TRUNC != 0 {
-            content.borrow_mut().clear();
-        }
-        match self.prototype.try_clone() {
-            Ok(fd) => {
-                let fd = fd.into_raw_fd();
-                self.held += 1;
-                // A descriptor that was closed past this kernel may have had the number before.
-                self.open.insert(fd, content);
-                fd
-            }
-            Err(error) => -error.raw_os_error().unwrap_or(libc::EMFILE),
-        }
-    }
-
     fn status(&self, fd: RawFd) -> libc::statx {
         // SAFETY: all-zero is a valid statx.
         let mut status: libc::statx = unsafe { MaybeUninit::zeroed().assume_init() };
-        let content = self.open.get(&fd);
-        let number = |content| {
-            self.files
-                .values()
-                .position(|file| Rc::ptr_eq(file, content))
-        };
-        status.stx_mask = libc::STATX_BASIC_STATS | libc::STATX_MNT_ID;
-        status.stx_mode = (libc::S_IFREG | 0o644) as u16;
-        status.stx_size = content.map_or(0, |content| content.borrow().len() as u64);
-        status.stx_ino = content.and_then(number).map_or(0, |at| at as u64 + 1);
+        status.stx_mask = libc::STATX_BASIC_STATS | libc::STATX_MNT_ID | libc::STATX_DIOALIGN;
+        if let Some(opened) = self.open.get(&fd) {
+            opened.describe(&mut status);
+        }
         status.stx_mtime.tv_sec = MODIFIED;
         status.stx_mnt_id = self.disk as u64 + 1;
         status
@@ -396,6 +392,10 @@ impl Kernel for FakeDisk {
         self.eventfd.as_fd()
     }
 
+    fn next_parted(&mut self) -> Option<u64> {
+        self.world.borrow_mut().parted.pop_front()
+    }
+
     fn cancel(&mut self, user_data: u64) {
         self.world.borrow_mut().cancel(user_data);
     }
@@ -427,17 +427,12 @@ impl Kernel for FakeDisk {
         if let Some(result) = world.answer_script.pop_front() {
             return usize::try_from(result).map_err(|_| io::Error::from_raw_os_error(-result));
         }
-        let content = world
-            .open
-            .get(&fd.as_raw_fd())
-            .expect("the descriptor is pinned")
-            .borrow();
-        let start = usize::try_from(offset).map_or(content.len(), |at| at.min(content.len()));
-        let count = into.len().min(content.len() - start);
-        for (to, from) in into.iter_mut().zip(&content[start..start + count]) {
+        let bytes = world.bytes_at(fd.as_raw_fd(), offset, into.len());
+        let bytes = bytes.map_err(io::Error::from_raw_os_error)?;
+        for (to, from) in into.iter_mut().zip(&bytes) {
             to.write(*from);
         }
-        Ok(count)
+        Ok(bytes.len())
     }
 
     unsafe fn perform_now(&self, call: &Call) -> i32 {
@@ -455,10 +450,10 @@ impl Kernel for FakeDisk {
 
     fn duplicate(&self, fd: BorrowedFd<'_>) -> io::Result<OwnedFd> {
         let world = &mut *self.world.borrow_mut();
-        let content = Rc::clone(&world.open[&fd.as_raw_fd()]);
+        let opened = Rc::clone(&world.open[&fd.as_raw_fd()]);
         let copy = world.prototype.try_clone()?;
         world.held += 1;
-        world.open.insert(copy.as_raw_fd(), content);
+        world.open.insert(copy.as_raw_fd(), opened);
         Ok(copy)
     }
 

@@ -1,31 +1,82 @@
 //! What a test may do to a fake kernel, and ask of it.
 
-use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::fs;
 use std::os::fd::AsRawFd;
-use std::rc::Rc;
+use std::path::Path;
 
 use ambidex::disk::kernel::Completion;
 
 use crate::sim::descriptors;
 
-use super::{Control, Disk, Faults, Seen};
+use super::tree::{Kind, Node, Rules, Spot};
+use super::{Control, Disk, Faults, Seen, World};
+
+impl World {
+    /// Where an absolute path leads, by links too.
+    pub(super) fn place(&self, path: &str) -> Option<Spot> {
+        let rules = Rules {
+            follow: true,
+            resolve: 0,
+        };
+        self.tree
+            .walk(&self.tree.root(), path.as_bytes(), rules)
+            .ok()
+    }
+
+    /// Makes `kind` at `path`, and the directories above it.
+    fn plant(&mut self, path: &str, kind: Kind) -> Node {
+        let above = Path::new(path).parent().and_then(Path::to_str);
+        if let Some(above) = above.filter(|above| !above.is_empty())
+            && self.place(above).is_none_or(|spot| spot.node.is_none())
+        {
+            self.plant(above, Kind::Directory(BTreeMap::new()));
+        }
+        let mode = if matches!(kind, Kind::Directory(_)) {
+            0o755
+        } else {
+            0o644
+        };
+        let node = self.tree.make(kind, mode);
+        let spot = self.place(path).expect("a path below directories");
+        assert!(!spot.name.is_empty(), "the root is there");
+        spot.put(Some(node.clone()));
+        node
+    }
+}
 
 impl Control {
-    /// Adds a file.
+    /// Adds a file, and the directories above it.
+    ///
+    /// # Panics
+    /// If there is a file where a directory should be.
     pub fn file(&self, path: &str, content: Vec<u8>) {
-        let mut world = self.world.borrow_mut();
-        world
-            .files
-            .insert(path.as_bytes().to_vec(), Rc::new(RefCell::new(content)));
+        self.world.borrow_mut().plant(path, Kind::File(content));
+    }
+
+    /// Adds an empty directory, and those above it.
+    ///
+    /// # Panics
+    /// If there is a file where a directory should be.
+    pub fn directory(&self, path: &str) {
+        let empty = Kind::Directory(BTreeMap::new());
+        self.world.borrow_mut().plant(path, empty);
+    }
+
+    /// Adds a symbolic link that says `target`, and the directories above it.
+    ///
+    /// # Panics
+    /// If there is a file where a directory should be.
+    pub fn symlink(&self, path: &str, target: &str) {
+        let link = Kind::Link(target.as_bytes().to_vec());
+        self.world.borrow_mut().plant(path, link);
     }
 
     /// What a file holds now.
     #[must_use]
     pub fn content(&self, path: &str) -> Option<Vec<u8>> {
-        let world = self.world.borrow();
-        let content = world.files.get(path.as_bytes())?;
-        Some(content.borrow().clone())
+        let node = self.world.borrow().place(path)?.node?;
+        node.borrow_mut().content().cloned()
     }
 
     /// Sets how likely faults are from now on.

@@ -5,7 +5,9 @@ use std::rc::Rc;
 
 use ambidex::disk::kernel::Call;
 
-use super::{Content, Control, World};
+use super::perform::bytes;
+use super::tree::{Node, Rules};
+use super::{Control, World};
 use crate::sim::rng::chance;
 
 impl World {
@@ -25,24 +27,32 @@ impl World {
     fn is_prompt(&self, call: &Call) -> bool {
         match *call {
             Call::Read { fd, flags, .. } => {
-                flags & libc::RWF_NOWAIT != 0 || !self.is_cold(self.open.get(&fd))
+                flags & libc::RWF_NOWAIT != 0 || !self.is_cold(&self.opened(fd).node)
             }
-            Call::Status { fd, .. } => !self.is_cold(self.open.get(&fd)),
-            Call::Open { path, .. } => !self.is_cold(self.files.get(&Self::path(path))),
+            Call::Status { fd, .. } => !self.is_cold(&self.opened(fd).node),
+            Call::Open { dir, path, .. } => {
+                let rules = Rules {
+                    follow: true,
+                    resolve: 0,
+                };
+                let spot = self.tree.walk(&self.trail(dir), &bytes(path), rules);
+                let node = spot.ok().and_then(|spot| spot.node);
+                node.is_none_or(|node| !self.is_cold(&node))
+            }
             Call::Close { .. } => true,
             _ => false,
         }
     }
 
-    fn is_cold(&self, content: Option<&Content>) -> bool {
-        content.is_some_and(|content| self.cold.iter().any(|cold| Rc::ptr_eq(cold, content)))
+    fn is_cold(&self, node: &Node) -> bool {
+        self.cold.iter().any(|cold| Rc::ptr_eq(cold, node))
     }
 
     /// Whether it is a read that must not wait, of what is not cached.
     pub(super) fn is_uncached(&self, call: &Call) -> bool {
         match *call {
             Call::Read { fd, flags, .. } => {
-                flags & libc::RWF_NOWAIT != 0 && self.is_cold(self.open.get(&fd))
+                flags & libc::RWF_NOWAIT != 0 && self.is_cold(&self.opened(fd).node)
             }
             _ => false,
         }
@@ -68,8 +78,8 @@ impl Control {
     /// If there is none.
     pub fn cold(&self, path: &str) {
         let mut world = self.world.borrow_mut();
-        let content = Rc::clone(&world.files[path.as_bytes()]);
-        world.cold.push(content);
+        let node = world.place(path).and_then(|spot| spot.node);
+        world.cold.push(node.expect("a file"));
     }
 
     /// Rings the doorbell, as a device does that has finished something.

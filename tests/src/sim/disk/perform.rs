@@ -3,13 +3,14 @@
 
 use std::ffi::CStr;
 use std::os::fd::{FromRawFd, OwnedFd, RawFd};
-use std::rc::Rc;
 use std::slice;
 
-use ambidex::disk::kernel::{Call, Change, Entry, Naming, Transfer, Way};
+use ambidex::disk::kernel::{Attribute, Call, Entry, Naming, Way};
 
 use super::super::rng::chance;
-use super::{Content, POISON, World};
+use super::names::Renaming;
+use super::tree::Errno;
+use super::{POISON, World};
 
 type Targets = Vec<(*mut u8, usize)>;
 type Sources = Vec<(*const u8, usize)>;
@@ -92,23 +93,29 @@ impl World {
                 Way::Read => self.read(fd, offset, call),
                 Way::Write => self.write(fd, offset, 0, call),
             },
-            Call::Change { fd, change } => self.change(fd, change),
-            Call::Name { path, naming, .. } => self.name(path, naming),
-            // Files of this kernel have no attributes, and it has no directories.
-            Call::Attribute { .. } => -libc::EOPNOTSUPP,
-            Call::Entries { .. } => 0,
-            // It has no epoll sets either, and does not say that it has the operation.
+            Call::Change { fd, change } => code(self.change(fd, change).map(|()| 0)),
+            Call::Name { dir, path, naming } => self.name(dir, path, naming),
+            Call::Attribute {
+                fd,
+                name,
+                value,
+                length,
+                attribute,
+            } => self.attribute(fd, name, value, length, attribute),
+            Call::Entries { fd, buffer, length } => self.entries(fd, buffer, length),
+            // It has no epoll sets, and does not say that it has the operation.
             Call::Watch { .. } => -libc::EBADF,
             Call::Transfer {
                 from,
                 to,
                 length,
                 transfer,
-            } => self.transfer(from, to, length, transfer),
-            Call::Open { path, how, .. } => {
+            } => code(self.transfer(from, to, length, transfer)),
+            Call::Open { dir, path, how } => {
                 // SAFETY: the pusher keeps it until the completion.
-                let flags = unsafe { (*how).flags };
-                self.open_file(&Self::path(path), flags as i32)
+                let how = unsafe { *how };
+                let opened = self.open_at(dir, &bytes(path), &how);
+                opened.unwrap_or_else(|errno| -errno)
             }
             Call::Status { fd, into, .. } => {
                 let status = self.status(fd);
@@ -129,16 +136,6 @@ impl World {
         }
     }
 
-    /// The path that an entry carries.
-    pub(super) fn path(path: *const libc::c_char) -> Vec<u8> {
-        // SAFETY: the pusher keeps the path until the completion.
-        unsafe { CStr::from_ptr(path) }.to_bytes().to_vec()
-    }
-
-    fn content(&self, fd: RawFd) -> Content {
-        Rc::clone(self.open.get(&fd).expect("the descriptor is pinned"))
-    }
-
     /// `count`, or fewer.
     fn shortened(&mut self, count: usize, percent: u32) -> usize {
         if count > 1 && chance(&mut self.rng, percent) {
@@ -148,14 +145,20 @@ impl World {
     }
 
     fn read(&mut self, fd: RawFd, offset: u64, call: &Call) -> i32 {
-        let content = self.content(fd);
-        let content = content.borrow();
-        let start = usize::try_from(offset).map_or(content.len(), |at| at.min(content.len()));
         let (targets, _) = buffers(call);
         let room: usize = targets.iter().map(|(_, length)| length).sum();
-        let count = room.min(content.len() - start);
-        let count = self.shortened(count, self.faults.short_read);
-        let mut from = &content[start..start + count];
+        let starts = targets
+            .iter()
+            .map(|(start, length)| (start.addr(), *length));
+        let all = match self.aligned(fd, offset, starts) {
+            Ok(()) => self.bytes_at(fd, offset, room),
+            Err(errno) => Err(errno),
+        };
+        let Ok(all) = all else {
+            return code(all.map(|all| all.len()));
+        };
+        let count = self.shortened(all.len(), self.faults.short_read);
+        let mut from = &all[..count];
         for (target, length) in targets {
             let (now, rest) = from.split_at(length.min(from.len()));
             // SAFETY: the target has `length` bytes or more, lent to us alone.
@@ -166,63 +169,95 @@ impl World {
     }
 
     fn write(&mut self, fd: RawFd, offset: u64, flags: i32, call: &Call) -> i32 {
-        let content = self.content(fd);
-        let content = &mut *content.borrow_mut();
-        let all = gather(&buffers(call).1);
+        let (_, sources) = buffers(call);
+        let starts = sources
+            .iter()
+            .map(|(start, length)| (start.addr(), *length));
+        if let Err(errno) = self.aligned(fd, offset, starts) {
+            return -errno;
+        }
+        let all = gather(&sources);
         let count = self.shortened(all.len(), self.faults.short_write);
-        let at = if flags & libc::RWF_APPEND != 0 {
-            content.len()
-        } else {
-            offset as usize
-        };
-        content.resize(content.len().max(at + count), 0);
-        content[at..at + count].copy_from_slice(&all[..count]);
-        count as i32
+        let append = flags & libc::RWF_APPEND != 0;
+        code(self.write_bytes(fd, offset, &all[..count], append))
     }
 
-    fn change(&mut self, fd: RawFd, change: Change) -> i32 {
-        if let Change::Truncate { length } = change {
-            self.content(fd).borrow_mut().resize(length as usize, 0);
-        }
-        0
-    }
-
-    fn name(&mut self, path: *const libc::c_char, naming: Naming) -> i32 {
-        let path = Self::path(path);
-        match naming {
-            Naming::Unlink => self.files.remove(&path).map_or(-libc::ENOENT, |_| 0),
-            Naming::Rename {
-                path: to, flags, ..
-            } => {
-                let to = Self::path(to);
-                if flags & libc::RENAME_NOREPLACE != 0 && self.files.contains_key(&to) {
-                    return -libc::EEXIST;
-                }
-                let Some(content) = self.files.remove(&path) else {
-                    return -libc::ENOENT;
-                };
-                self.files.insert(to, content);
-                0
+    fn name(&mut self, dir: RawFd, path: *const libc::c_char, naming: Naming) -> i32 {
+        let (from, path) = (self.trail(dir), bytes(path));
+        let what = match naming {
+            Naming::Unlink => Renaming::Unlink,
+            Naming::RemoveDir => Renaming::RemoveDir,
+            Naming::CreateDir { mode } => Renaming::CreateDir(mode),
+            Naming::Symlink { target } => Renaming::Symlink(bytes(target)),
+            Naming::HardLink { dir, path } => Renaming::HardLink(self.trail(dir), bytes(path)),
+            Naming::Rename { dir, path, flags } => {
+                Renaming::Rename(self.trail(dir), bytes(path), flags)
             }
-            // Each name is a link that says nothing.
-            Naming::ReadLink { .. } => 0,
-            _ => -libc::EPERM,
+            Naming::ReadLink { buffer, length } => {
+                return match self.link_target(&from, &path) {
+                    Ok(target) => {
+                        fill(buffer, length, &target[..target.len().min(length as usize)])
+                    }
+                    Err(errno) => -errno,
+                };
+            }
+        };
+        code(self.rename(&from, &path, &what).map(|()| 0))
+    }
+
+    fn attribute(
+        &mut self,
+        fd: RawFd,
+        name: *const libc::c_char,
+        value: *mut u8,
+        length: u32,
+        attribute: Attribute,
+    ) -> i32 {
+        let name = match attribute {
+            Attribute::List => Vec::new(),
+            _ => bytes(name),
+        };
+        let outcome = match attribute {
+            Attribute::Get => self.attribute_value(fd, &name),
+            Attribute::List => self.attribute_names(fd),
+            Attribute::Set { flags } => {
+                let value = gather(&[(value.cast_const(), length as usize)]);
+                return code(self.set_attribute(fd, name, value, flags).map(|()| 0));
+            }
+            Attribute::Remove => return code(self.remove_attribute(fd, &name).map(|()| 0)),
+        };
+        match outcome {
+            // With no room it only tells how much there is.
+            Ok(found) if length == 0 => found.len() as i32,
+            Ok(found) if found.len() > length as usize => -libc::ERANGE,
+            Ok(found) => fill(value, length, &found),
+            Err(errno) => -errno,
         }
     }
 
-    /// Copies; everything else has no pipe.
-    fn transfer(&mut self, from: RawFd, to: RawFd, length: u32, transfer: Transfer) -> i32 {
-        let Transfer::Copy { from: at, to: into } = transfer else {
-            return -libc::EINVAL;
-        };
-        let source = self.content(from).borrow().clone();
-        let start = (at as usize).min(source.len());
-        let count = (length as usize).min(source.len() - start);
-        let target = self.content(to);
-        let target = &mut *target.borrow_mut();
-        let into = into as usize;
-        target.resize(target.len().max(into + count), 0);
-        target[into..into + count].copy_from_slice(&source[start..start + count]);
-        count as i32
+    fn entries(&mut self, fd: RawFd, buffer: *mut u8, length: u32) -> i32 {
+        match self.next_entries(fd, length as usize) {
+            Ok(found) => fill(buffer, length, &found),
+            Err(errno) => -errno,
+        }
     }
+}
+
+/// As a completion says it.
+fn code(result: Result<usize, Errno>) -> i32 {
+    result.map_or_else(|errno| -errno, |count| count as i32)
+}
+
+/// A path or a name.
+pub(super) fn bytes(path: *const libc::c_char) -> Vec<u8> {
+    // SAFETY: the pusher keeps each path until the completion.
+    unsafe { CStr::from_ptr(path) }.to_bytes().to_vec()
+}
+
+/// Puts `content` into the buffer of `length` bytes.
+fn fill(buffer: *mut u8, length: u32, content: &[u8]) -> i32 {
+    assert!(content.len() <= length as usize, "it fits");
+    // SAFETY: the pusher promises `length` writable bytes until the completion.
+    unsafe { buffer.copy_from_nonoverlapping(content.as_ptr(), content.len()) };
+    content.len() as i32
 }

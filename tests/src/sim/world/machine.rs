@@ -50,13 +50,12 @@ impl Machine {
         net.bound_turns(TURNS_MAX);
         let (fake, control) = fake(plan.entries, plan.entries, plan.seed ^ 2);
         for (number, (path, size, cached)) in plan.files().enumerate() {
-            control.file(path, content(number, 0).take(size).collect());
+            let path = format!("site/{path}");
+            control.file(&path, content(number, 0).take(size).collect());
             if !cached {
-                control.cold(path);
+                control.cold(&path);
             }
         }
-        control.file("site", Vec::new());
-        control.file(".", Vec::new());
         control.disk(plan.place);
         control.pace();
         let stale = Rc::new(Stale::default());
