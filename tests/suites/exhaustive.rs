@@ -47,16 +47,16 @@ fn explain(scene: &str, walked: Walked, since: std::time::Instant) {
     }
 }
 
-/// Operations, drops, and answers that ask for another try; and who walks it.
-const TABLES: &[([usize; 3], Effort)] = &[
-    ([1, 2, 2], Effort::Quick),
-    ([2, 2, 1], Effort::Quick),
-    ([2, 2, 2], Effort::Ci),
-    ([3, 0, 1], Effort::Ci),
-    ([3, 1, 0], Effort::Ci),
-    ([3, 2, 0], Effort::Ci),
-    ([3, 1, 1], Effort::Long),
-    ([3, 2, 1], Effort::Long),
+/// Operations, drops, answers that ask for another try, polls that find nothing; and who walks it.
+const TABLES: &[([usize; 4], Effort)] = &[
+    ([1, 2, 2, 2], Effort::Quick),
+    ([2, 2, 1, 0], Effort::Quick),
+    ([2, 2, 1, 2], Effort::Ci),
+    ([3, 2, 0, 0], Effort::Ci),
+    ([3, 0, 1, 0], Effort::Ci),
+    ([3, 1, 1, 0], Effort::Long),
+    ([3, 2, 0, 1], Effort::Long),
+    ([3, 2, 1, 0], Effort::Long),
 ];
 
 #[test]
@@ -65,13 +65,14 @@ fn three_operations_on_the_table_end_once_in_every_order() {
     let rows = TABLES
         .iter()
         .filter(|row| row.1 as usize <= effort() as usize);
-    for ([operations, drops, retries], _) in rows {
+    for ([operations, drops, retries, polls], _) in rows {
         for credits in [1, 2] {
             let limits = Limits {
                 operations: *operations,
                 credits,
                 drops: *drops,
                 retries: *retries,
+                polls: *polls,
             };
             let (scene, start) = (format!("{limits:?}"), Real.now());
             let walked = explore(&scene, |oracle| table::walk(oracle, limits));
@@ -98,7 +99,8 @@ const ROWS: &[(&[Kind], [usize; 3], Effort)] = &[
     (&[Read, Read, Read], [1, 0, 0], Effort::Ci),
     (&[Read, Read, Read], [0, 0, 1], Effort::Ci),
     (&[Read, Read, Read], [2, 0, 0], Effort::Ci),
-    (&[Open, Read, Read], [1, 0, 0], Effort::Ci),
+    (&[Open, Read, Read], [0, 0, 0], Effort::Ci),
+    (&[Open, Read, Read], [1, 0, 0], Effort::Long),
     (&[Open, Read, Read], [0, 0, 1], Effort::Long),
     (&[Open, Read, Read], [2, 0, 0], Effort::Long),
     (&[Read, Open], [2, 1, 1], Effort::Long),

@@ -16,6 +16,8 @@ use super::kernel::{ChosenKernel, Desk};
 use super::oracle::Oracle;
 
 const CONTENT: [u8; 4] = *b"abcd";
+/// No way is half as long.
+const STEPS_MAX: u64 = 200;
 
 /// What an operation is.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -119,6 +121,7 @@ impl Play {
                 break;
             }
             steps += 1;
+            assert!(steps < STEPS_MAX, "goes on for ever");
             let next = moves[oracle.choose(moves.len())];
             self.make(next);
             self.check();

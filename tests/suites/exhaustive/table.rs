@@ -13,6 +13,8 @@ pub(crate) struct Limits {
     pub(crate) drops: usize,
     /// Times that the kernel answers what asks for another try.
     pub(crate) retries: usize,
+    /// Times that a future which nobody has woken is polled, after its beginning.
+    pub(crate) polls: usize,
 }
 
 /// Walks as `oracle` says until nothing is left to happen, and tells how many steps that took.
@@ -26,10 +28,11 @@ pub(crate) fn walk(oracle: &Rc<Oracle>, limits: Limits) -> u64 {
         }
         let next = moves[oracle.choose(moves.len())];
         match next {
-            Move::Begin => left.operations -= 1,
+            Move::Begin | Move::BeginPolled => left.operations -= 1,
             Move::Drop(_) => left.drops -= 1,
             Move::Requeue(_) => left.retries -= 1,
-            Move::Launch(_) | Move::Complete(_) | Move::Poll(_) => {}
+            Move::Poll(id) => left.polls -= usize::from(is_early(&loans, id)),
+            Move::Launch(_) | Move::Complete(_) => {}
         }
         loans.make(next);
         loans.check();
@@ -39,12 +42,18 @@ pub(crate) fn walk(oracle: &Rc<Oracle>, limits: Limits) -> u64 {
     steps
 }
 
+/// Whether a poll of `id` has nothing to find.
+fn is_early(loans: &Loans, id: usize) -> bool {
+    let mut live = loans.live();
+    live.any(|(one, stage, _)| one == id && matches!(stage, Stage::Queued(_) | Stage::InFlight(_)))
+}
+
 /// What can happen now. Drops come only on top of what goes on by itself: a future that nobody will wake is not saved by
 /// being dropped.
 fn list_moves(loans: &Loans, left: &Limits, moves: &mut Vec<Move>) {
     moves.clear();
     if left.operations > 0 {
-        moves.push(Move::Begin);
+        moves.extend([Move::Begin, Move::BeginPolled]);
     }
     for (id, stage, awake) in loans.live() {
         match stage {
@@ -52,7 +61,12 @@ fn list_moves(loans: &Loans, left: &Limits, moves: &mut Vec<Move>) {
             Stage::InFlight(_) | Stage::Abandoned(_) => moves.push(Move::Complete(id)),
             Stage::Waiting | Stage::Done(..) | Stage::Over => {}
         }
-        if awake && !matches!(stage, Stage::Abandoned(_)) {
+        let pollable = match stage {
+            Stage::Waiting | Stage::Done(..) => awake,
+            Stage::Queued(_) | Stage::InFlight(_) => left.polls > 0,
+            Stage::Abandoned(_) | Stage::Over => false,
+        };
+        if pollable {
             moves.push(Move::Poll(id));
         }
         if left.retries > 0 && matches!(stage, Stage::InFlight(_)) {

@@ -53,6 +53,8 @@ pub(crate) enum Stage {
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Move {
     Begin,
+    /// And polled at once, as futures do.
+    BeginPolled,
     Launch(usize),
     Complete(usize),
     Requeue(usize),
@@ -135,6 +137,13 @@ impl Loans {
             Move::Begin => {
                 let id = self.client();
                 self.admit(id);
+            }
+            Move::BeginPolled => {
+                let id = self.client();
+                self.admit(id);
+                if let Stage::Queued(_) = self.clients[id].stage {
+                    self.poll(id);
+                }
             }
             Move::Launch(id) => self.launch(id),
             // Errnos and counts, told apart.
@@ -292,6 +301,8 @@ impl Loans {
         match client.stage {
             Stage::Waiting => self.admit(id),
             Stage::Queued(key) | Stage::InFlight(key) => {
+                // As when the future has moved to another task: the table is to wake that one.
+                client.bell = Bell::new();
                 assert!(self.table.poll(key, &client.bell.waker()).is_pending());
                 client.asleep = true;
             }
@@ -381,6 +392,7 @@ impl Loans {
         let action = weights.pick(rng);
         let pick = choose(rng, &self.live);
         match (action, pick) {
+            (0, _) if rng.bool() => self.make(Move::BeginPolled),
             (0, _) => self.make(Move::Begin),
             (1, _) => self.try_admit(),
             (2, _) => self.meddle(rng),
