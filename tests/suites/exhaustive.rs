@@ -156,3 +156,18 @@ fn a_close_whose_turn_has_come_is_not_slept_on() {
     });
     assert!(walked.interleavings > 1);
 }
+
+/// An open holds no file, so nothing else keeps the ring's memory.
+#[test]
+fn what_an_open_has_lent_stays_when_its_ring_is_dropped() {
+    let play = Play::new(Scene {
+        kinds: &[Open],
+        sq: 1,
+        cq: 1,
+        remote: false,
+        drops: 0,
+        cancels: 0,
+        faults: 0,
+    });
+    play.end_early().check_lent();
+}

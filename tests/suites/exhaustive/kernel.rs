@@ -6,6 +6,7 @@
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
+use std::ffi::CStr;
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
@@ -19,6 +20,8 @@ use rustix::pipe::{PipeFlags, pipe_with};
 
 use super::oracle::Oracle;
 
+/// The only file.
+pub(crate) const PATH: &str = "a file with a long name";
 /// What a lent buffer holds until its read is answered.
 const POISON: u8 = 0xA5;
 /// What a failing enter answers.
@@ -174,6 +177,17 @@ impl Desk {
             let intact = lent.iter().all(|byte| *byte == POISON);
             assert!(intact, "a lent buffer was touched");
         }
+        if let Call::Open { path, .. } = entry.call {
+            // SAFETY: the pusher keeps the path until the completion.
+            let lent = unsafe { CStr::from_ptr(path) };
+            assert_eq!(lent.to_bytes(), PATH.as_bytes(), "a lent path was freed");
+        }
+    }
+
+    /// What was lent for all that it works on is as it was.
+    pub(crate) fn check_lent(&self) {
+        let working = self.inside.borrow().working.clone();
+        working.iter().for_each(|entry| self.check(entry));
     }
 
     /// What `call` does, in full.

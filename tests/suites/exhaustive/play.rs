@@ -12,7 +12,7 @@ use ambidex::disk::{Cancellable, File, Options, Ring};
 use ambidex_tests::sim::Bell;
 use ambidex_tests::sim::disk::{Control, CountedBuf, Disk, fake};
 
-use super::kernel::{ChosenKernel, Desk};
+use super::kernel::{ChosenKernel, Desk, PATH};
 use super::oracle::Oracle;
 
 const CONTENT: [u8; 4] = *b"abcd";
@@ -76,7 +76,7 @@ pub(crate) struct Play {
 impl Play {
     pub(crate) fn new(scene: Scene) -> Play {
         let (worker, control) = fake(scene.sq, scene.cq, 0);
-        control.file("data", CONTENT.to_vec());
+        control.file(PATH, CONTENT.to_vec());
         control.disk(if scene.remote {
             Disk::Remote
         } else {
@@ -86,7 +86,7 @@ impl Play {
         let kernel = ChosenKernel(Rc::clone(&desk));
         let mut ring = Ring::with_kernel(Box::new(kernel), &Options::default());
         let handle = ring.handle();
-        let mut opening = std::pin::pin!(File::open(&handle, "data"));
+        let mut opening = std::pin::pin!(File::open(&handle, PATH));
         let file = loop {
             let mut cx = Context::from_waker(std::task::Waker::noop());
             if let Poll::Ready(file) = opening.as_mut().poll(&mut cx) {
@@ -140,6 +140,14 @@ impl Play {
         assert!(!self.ring.is_busy());
         self.desk.end();
         steps
+    }
+
+    /// The ring, its files and all futures go while the kernel has the first operation; tells what the kernel has left.
+    pub(crate) fn end_early(mut self) -> Rc<Desk> {
+        self.begin();
+        self.ring.submit().expect("submit");
+        assert_eq!(self.desk.working(), 1);
+        Rc::clone(&self.desk)
     }
 
     /// What can happen now. Drops and cancels come only on top of what goes on by itself: a future that nobody will
@@ -203,7 +211,7 @@ impl Play {
                     let (result, buffer) = file.read_at(buffer, 0).await;
                     (result, Some(buffer), None)
                 }
-                None => match File::open(&handle, "data").await {
+                None => match File::open(&handle, PATH).await {
                     Ok(file) => (Ok(0), None, Some(file)),
                     Err(error) => (Err(error), None, None),
                 },
