@@ -96,3 +96,76 @@ pub(crate) fn again(kind: Kind, error: &std::io::Error, tries: &mut u8) -> bool 
     *tries = tries.saturating_add(1);
     retry && *tries <= RETRIES_MAX
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KINDS: [Kind; 14] = [
+        Kind::Read,
+        Kind::ReadNoWait,
+        Kind::Open,
+        Kind::Status,
+        Kind::Close,
+        Kind::Write,
+        Kind::Append,
+        Kind::Create,
+        Kind::Name,
+        Kind::Look,
+        Kind::Transfer,
+        Kind::Change,
+        Kind::Watch,
+        Kind::Enter,
+    ];
+
+    /// The kinds that `errno` answers with `verdict`.
+    fn with(errno: i32, verdict: Verdict) -> Vec<Kind> {
+        let mut kinds = KINDS.to_vec();
+        kinds.retain(|kind| judge(*kind, errno) == verdict);
+        kinds
+    }
+
+    #[test]
+    fn only_what_is_the_same_if_made_twice_is_retried() {
+        use Kind::*;
+        let interrupted = [
+            Read, ReadNoWait, Open, Status, Write, Look, Transfer, Change, Watch, Enter,
+        ];
+        assert_eq!(with(libc::EINTR, Verdict::Retry), interrupted);
+        let again = [Read, Open, Status, Write, Append, Create, Watch, Enter];
+        assert_eq!(with(libc::EAGAIN, Verdict::Retry), again);
+        for errno in [libc::EBUSY, libc::ENOMEM] {
+            assert_eq!(with(errno, Verdict::Retry), [Enter]);
+        }
+    }
+
+    /// A sync that failed and is made again may say that all is well: the pages that were lost are clean.
+    #[test]
+    fn errors_of_the_device_and_of_the_user_are_reported_unchanged() {
+        for errno in [libc::EIO, libc::ENOSPC, libc::ENOENT, libc::EBADF] {
+            assert_eq!(with(errno, Verdict::Retry), []);
+            assert_eq!(with(errno, Verdict::Bug), [Kind::Enter]);
+        }
+    }
+
+    #[test]
+    fn lent_memory_that_is_bad_is_a_broken_rule() {
+        use Kind::*;
+        let lent = [
+            Read, ReadNoWait, Open, Status, Write, Append, Create, Name, Look, Enter,
+        ];
+        assert_eq!(with(libc::EFAULT, Verdict::Bug), lent);
+    }
+
+    #[test]
+    fn an_interrupted_call_is_made_again_so_many_times_and_no_more() {
+        let error = std::io::Error::from_raw_os_error(libc::EINTR);
+        let mut tries = 0;
+        for _ in 0..RETRIES_MAX {
+            assert!(again(Kind::Read, &error, &mut tries));
+        }
+        assert!(!again(Kind::Read, &error, &mut tries));
+        let error = std::io::Error::from_raw_os_error(libc::EIO);
+        assert!(!again(Kind::Read, &error, &mut 0));
+    }
+}

@@ -287,8 +287,8 @@ impl Ring {
         let Some(kernel) = &mut state.kernel else {
             return true;
         };
-        let idle =
-            state.stalled || (state.queue.is_empty() && self.inner.closing.borrow().is_empty());
+        let to_submit = !state.queue.is_empty() || !self.inner.closing.borrow().is_empty();
+        let idle = state.stalled || !(to_submit || state.turn_came);
         kernel.arm() && idle || state.stalled
     }
 

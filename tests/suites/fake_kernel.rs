@@ -245,6 +245,40 @@ fn what_is_deferred_behind_a_batch_costs_no_enter_and_keeps_the_ring_from_sleepi
 }
 
 #[test]
+fn answers_that_wake_nobody_do_not_send_the_loop_to_sleep_on_those_behind_them() {
+    // More than one turn reaps.
+    const ABANDONED: usize = 1500;
+    let (kernel, control) = fake(2048, 2048, 1);
+    control.file("data", content(64));
+    let mut engine = Engine::builder()
+        .disk_kernel(Box::new(kernel))
+        .build()
+        .expect("an engine");
+    let sleeps = engine.run(async |io| {
+        let file = File::open(io.disk(), "data").await.expect("open");
+        control.hang(true);
+        let read = || Box::pin(file.read_at(Vec::with_capacity(8), 0));
+        let mut abandoned: Vec<_> = (0..ABANDONED).map(|_| read()).collect();
+        for read in &mut abandoned {
+            assert!(poll_once(read.as_mut()).is_pending());
+        }
+        io.yield_now().await;
+        drop(abandoned);
+        while control.finish_one() {}
+        control.hang(false);
+        let before = io.metrics().sleeps;
+        io.timeout(HANG, read())
+            .await
+            .expect("hangs")
+            .0
+            .expect("read");
+        io.metrics().sleeps - before
+    });
+    assert_eq!(sleeps.expect("the loop"), 0);
+    assert_eq!(control.seen().in_flight_max, ABANDONED + 1);
+}
+
+#[test]
 fn a_flag_with_nothing_behind_it_stops_neither_reaping_nor_ending() {
     // The kernel raises it after adding the work; an enter in between leaves it up (Linux 6.18).
     let (kernel, control) = fake(4, 8, 1);

@@ -1,7 +1,7 @@
 //! The pure tables against models too simple to be wrong, under random schedules with random weights.
 //!
-//! Each test runs at least 100,000 schedules and prints their seeds; `AMBIDEX_SEED` replays one. What is checked after
-//! every step: the table says what the model says; the payload is never released while the kernel holds it, and exactly
+//! Each test runs at least 100,000 schedules and prints their seeds; `AMBIDEX_SEED` replays one. `AMBIDEX_PROVE=ci` makes
+//! 10,000,000 on the operations table, and as many steps each as in [`STEPS`]. What is checked after every step: the table says what the model says; the payload is never released while the kernel holds it, and exactly
 //! once in the end; and whoever could go on has been woken (G1, G2, G4, G5).
 
 #[path = "schedules/loans.rs"]
@@ -17,11 +17,13 @@ use ambidex::clock::{Clock, Real};
 use ambidex::disk::gate::{Gate, Ticket};
 use ambidex::timers::Timers;
 use ambidex_tests::sim::Bell;
-use ambidex_tests::sim::rng::{Weights, choose, schedules};
+use ambidex_tests::sim::rng::{Weights, choose, prove, schedules};
 use loans::Loans;
 use sources::Sources;
 
 const SCHEDULES: u64 = 100_000;
+/// Of one schedule of the operations table or of a gate, before all is brought to an end.
+const STEPS: usize = 32;
 
 /// Rings all bells in `wake`.
 fn ring(wake: &mut Vec<Waker>) {
@@ -30,10 +32,12 @@ fn ring(wake: &mut Vec<Waker>) {
 
 #[test]
 fn an_operation_ends_once_and_its_payload_is_never_released_while_the_kernel_holds_it() {
-    schedules("operations", 0x0A1D_0001, SCHEDULES, |rng| {
+    let name = ("schedules", "32 steps on the operations table");
+    let counts = [SCHEDULES, 10_000_000, 100_000_000];
+    prove(name, 0x0A1D_0001, counts, |rng| {
         let mut loans = Loans::new(rng.usize(1..6));
         let weights = Weights::random(rng);
-        for _ in 0..rng.u32(5..60) {
+        for _ in 0..STEPS {
             loans.step(rng, &weights);
         }
         loans.finish();
@@ -49,13 +53,15 @@ fn check_turn(taken: bool, ahead: usize, free: usize) {
 
 #[test]
 fn a_gate_lets_in_whoever_is_first_and_forgets_nobody() {
-    schedules("gate", 0x0A1D_0002, SCHEDULES, |rng| {
+    let name = ("gates", "32 steps on a gate");
+    let counts = [SCHEDULES, 5_000_000, 50_000_000];
+    prove(name, 0x0A1D_0002, counts, |rng| {
         let places = rng.usize(..4);
         let (mut gate, mut free) = (Gate::new(places), places);
         let mut line: Vec<(Option<Ticket>, Arc<Bell>)> = Vec::new();
         let (mut held, mut wake) = (0, Vec::new());
         let weights = Weights::<6>::random(rng);
-        for _ in 0..rng.u32(5..80) {
+        for _ in 0..STEPS {
             match weights.pick(rng) {
                 0 => {
                     let (mut ticket, bell) = (None, Bell::new());

@@ -2,7 +2,10 @@
 
 use std::env;
 use std::io::Write;
+use std::num::NonZero;
+use std::thread;
 
+use ambidex::clock::{Clock, Real};
 use fastrand::Rng;
 
 /// Odd, and far from any small multiple of a power of two: keeps the seeds of neighbouring schedules apart.
@@ -44,6 +47,92 @@ pub fn schedules(test: &str, fixed: u64, count: u64, mut schedule: impl FnMut(&m
     }
 }
 
+/// How much a suite is to prove.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effort {
+    /// What `cargo test` does: a few seconds, in debug.
+    Quick,
+    /// What CI does.
+    Ci,
+    /// As much as there is time for.
+    Long,
+}
+
+/// The effort that `AMBIDEX_PROVE` asks for: `ci`, `long`, or none.
+///
+/// # Panics
+/// If it says something else.
+#[must_use]
+pub fn effort() -> Effort {
+    match env::var("AMBIDEX_PROVE").as_deref() {
+        Err(_) | Ok("") => Effort::Quick,
+        Ok("ci") => Effort::Ci,
+        Ok("long") => Effort::Long,
+        Ok(word) => panic!("AMBIDEX_PROVE={word}: it is ci or long"),
+    }
+}
+
+/// Says, past the test harness, what a lane has proven.
+pub fn proved(lane: &str, what: &str) {
+    let _ = writeln!(std::io::stderr(), "PROVED {lane}: {what}");
+}
+
+/// `number` with a comma before each three digits.
+#[must_use]
+pub fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut words = String::new();
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at) % 3 == 0 {
+            words.push(',');
+        }
+        words.push(digit);
+    }
+    words
+}
+
+/// As [`schedules`], on all processors and with a line for `lane` at the end, if more than [`Effort::Quick`] is asked for.
+/// `counts` is how many schedules each effort takes.
+///
+/// # Panics
+/// If a schedule does.
+pub fn prove(
+    (lane, test): (&str, &str),
+    fixed: u64,
+    counts: [u64; 3],
+    schedule: impl Fn(&mut Rng) + Sync,
+) {
+    let effort = effort();
+    if effort == Effort::Quick {
+        return schedules(test, fixed, counts[0], schedule);
+    }
+    let (seeds, start) = (seeds(fixed), Real.now());
+    let each = counts[effort as usize].div_ceil(seeds.len() as u64);
+    let threads = thread::available_parallelism().map_or(1, NonZero::get) as u64;
+    thread::scope(|scope| {
+        for first in 0..threads {
+            let (seeds, schedule) = (&seeds, &schedule);
+            scope.spawn(move || {
+                for base in seeds {
+                    for index in (first..each).step_by(threads as usize) {
+                        let seed = base.wrapping_add(index.wrapping_mul(STRIDE));
+                        let _witness = Witness { test, index, seed };
+                        schedule(&mut Rng::with_seed(seed));
+                    }
+                }
+            });
+        }
+    });
+    let count = each * seeds.len() as u64;
+    let rate = (count as f64 / (Real.now() - start).as_secs_f64()) as u64;
+    let seeds: Vec<String> = seeds.iter().map(|seed| format!("{seed:#x}")).collect();
+    let (count, rate, seeds) = (grouped(count), grouped(rate), seeds.join(" and "));
+    proved(
+        lane,
+        &format!("{count} schedules of {test}, seeds {seeds}, {rate}/s"),
+    );
+}
+
 /// Says which schedule was under way when the test panicked.
 struct Witness<'a> {
     test: &'a str,
@@ -53,7 +142,7 @@ struct Witness<'a> {
 
 impl Drop for Witness<'_> {
     fn drop(&mut self) {
-        if std::thread::panicking() {
+        if thread::panicking() {
             let Witness { test, index, seed } = self;
             eprintln!("{test}: schedule {index} failed; AMBIDEX_SEED={seed:#x} runs it first");
         }

@@ -11,13 +11,15 @@ use ambidex_tests::sim::Bell;
 use ambidex_tests::sim::rng::{Weights, choose};
 use fastrand::Rng;
 
-/// What became of each payload.
+/// What became of a payload.
 #[derive(Default)]
-struct Ledger {
+struct Fate {
     /// The kernel may write to it.
-    lent: Vec<bool>,
-    drops: Vec<u32>,
+    lent: bool,
+    drops: u32,
 }
+
+type Ledger = Vec<Fate>;
 
 /// A payload that knows when it may not be released.
 struct Payload {
@@ -27,24 +29,37 @@ struct Payload {
 
 impl Drop for Payload {
     fn drop(&mut self) {
-        let ledger = &mut *self.ledger.borrow_mut();
-        ledger.drops[self.id] += 1;
-        let lent = ledger.lent[self.id];
+        let fate = &mut self.ledger.borrow_mut()[self.id];
+        fate.drops += 1;
         assert!(
-            !lent || std::thread::panicking(),
+            !fate.lent || std::thread::panicking(),
             "payload released while lent"
         );
     }
 }
 
+/// Where an operation stands, by the model.
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Stage {
+pub(crate) enum Stage {
     Waiting,
     Queued(Key),
     InFlight(Key),
     Abandoned(Key),
     Done(Key, i32),
     Over,
+}
+
+/// One thing that can happen to the table.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Move {
+    Begin,
+    /// And polled at once, as futures do.
+    BeginPolled,
+    Launch(usize),
+    Complete(usize),
+    Requeue(usize),
+    Poll(usize),
+    Drop(usize),
 }
 
 struct Client {
@@ -63,6 +78,8 @@ pub(crate) struct Loans {
     free: usize,
     line: Vec<usize>,
     clients: Vec<Client>,
+    /// Those that are not over.
+    live: Vec<usize>,
     past: Vec<Key>,
     ledger: Rc<RefCell<Ledger>>,
     wake: Vec<Waker>,
@@ -76,6 +93,7 @@ impl Loans {
             free: credits,
             line: Vec::new(),
             clients: Vec::new(),
+            live: Vec::new(),
             past: Vec::new(),
             ledger: Rc::default(),
             wake: Vec::new(),
@@ -84,8 +102,8 @@ impl Loans {
 
     fn client(&mut self) -> usize {
         let id = self.clients.len();
-        self.ledger.borrow_mut().lent.push(false);
-        self.ledger.borrow_mut().drops.push(0);
+        self.ledger.borrow_mut().push(Fate::default());
+        self.live.push(id);
         let ledger = Rc::clone(&self.ledger);
         self.clients.push(Client {
             stage: Stage::Waiting,
@@ -97,18 +115,56 @@ impl Loans {
         id
     }
 
-    /// The clients whose stage is `wanted`.
-    fn those(&self, wanted: impl Fn(Stage) -> bool) -> Vec<usize> {
-        let all = 0..self.clients.len();
-        all.filter(|id| wanted(self.clients[*id].stage)).collect()
+    /// One of the clients whose stage is `wanted`.
+    fn any(&self, rng: &mut Rng, wanted: impl Fn(Stage) -> bool) -> Option<usize> {
+        let those = || self.live().filter(|(_, stage, _)| wanted(*stage));
+        let count = those().count();
+        (count > 0).then(|| those().nth(rng.usize(..count)).expect("counted").0)
+    }
+
+    /// Who is not over: where each stands, and whether it would be polled by itself, being new or woken.
+    pub(crate) fn live(&self) -> impl Iterator<Item = (usize, Stage, bool)> {
+        self.live.iter().map(|id| {
+            let client = &self.clients[*id];
+            let awake = !client.asleep || client.bell.has_rung();
+            (*id, client.stage, awake)
+        })
+    }
+
+    /// Makes a move that can be made now.
+    pub(crate) fn make(&mut self, next: Move) {
+        match next {
+            Move::Begin => {
+                let id = self.client();
+                self.admit(id);
+            }
+            Move::BeginPolled => {
+                let id = self.client();
+                self.admit(id);
+                if let Stage::Queued(_) = self.clients[id].stage {
+                    self.poll(id);
+                }
+            }
+            Move::Launch(id) => self.launch(id),
+            // Errnos and counts, told apart.
+            Move::Complete(id) => self.complete(id, id as i32 * 7 - 40),
+            Move::Requeue(id) => self.requeue(id),
+            Move::Poll(id) => self.poll(id),
+            Move::Drop(id) => self.drop_future(id),
+        }
     }
 
     fn lend(&self, id: usize, lent: bool) {
-        self.ledger.borrow_mut().lent[id] = lent;
+        self.ledger.borrow_mut()[id].lent = lent;
+    }
+
+    fn end(&mut self, id: usize) {
+        self.clients[id].stage = Stage::Over;
+        self.live.retain(|live| *live != id);
     }
 
     fn over(&mut self, id: usize, key: Key) {
-        self.clients[id].stage = Stage::Over;
+        self.end(id);
         self.past.push(key);
     }
 
@@ -159,7 +215,7 @@ impl Loans {
             Err(_) => {
                 let none = self.free == 0 || !self.line.is_empty();
                 assert!(none, "refused though a credit was free");
-                self.clients[id].stage = Stage::Over;
+                self.end(id);
             }
         }
     }
@@ -245,6 +301,8 @@ impl Loans {
         match client.stage {
             Stage::Waiting => self.admit(id),
             Stage::Queued(key) | Stage::InFlight(key) => {
+                // As when the future has moved to another task: the table is to wake that one.
+                client.bell = Bell::new();
                 assert!(self.table.poll(key, &client.bell.waker()).is_pending());
                 client.asleep = true;
             }
@@ -271,7 +329,7 @@ impl Loans {
                     self.line.retain(|other| *other != id);
                 }
                 client.payload = None;
-                client.stage = Stage::Over;
+                self.end(id);
             }
             Stage::Queued(key) | Stage::Done(key, _) => {
                 let (payload, result) = self
@@ -319,42 +377,37 @@ impl Loans {
         self.deny(rng.u64(..));
         self.deny(u64::MAX);
         self.deny(0);
-        for id in self.those(|stage| matches!(stage, Stage::Queued(_) | Stage::Done(..))) {
-            let (Stage::Queued(key) | Stage::Done(key, _)) = self.clients[id].stage else {
-                continue;
-            };
+        let untaken = |stage| matches!(stage, Stage::Queued(_) | Stage::Done(..));
+        let Some(id) = self.any(rng, untaken) else {
+            return;
+        };
+        if let Stage::Queued(key) | Stage::Done(key, _) = self.clients[id].stage {
             self.deny(key.user_data());
-            assert_eq!(
-                self.table.peek(key.user_data()).map(|(_, p)| p.id),
-                Some(id)
-            );
+            let peeked = self.table.peek(key.user_data()).map(|(_, p)| p.id);
+            assert_eq!(peeked, Some(id));
         }
     }
 
     pub(crate) fn step(&mut self, rng: &mut Rng, weights: &Weights<9>) {
-        let any: Vec<usize> = self.those(|stage| stage != Stage::Over);
         let action = weights.pick(rng);
-        let pick = choose(rng, &any);
+        let pick = choose(rng, &self.live);
         match (action, pick) {
-            (0, _) => {
-                let id = self.client();
-                self.admit(id);
-            }
+            (0, _) if rng.bool() => self.make(Move::BeginPolled),
+            (0, _) => self.make(Move::Begin),
             (1, _) => self.try_admit(),
             (2, _) => self.meddle(rng),
-            (3, Some(id)) => self.poll(id),
-            (4, Some(id)) => self.drop_future(id),
-            (5, Some(id)) => self.requeue(id),
+            (3, Some(id)) => self.make(Move::Poll(id)),
+            (4, Some(id)) => self.make(Move::Drop(id)),
+            (5, Some(id)) => self.make(Move::Requeue(id)),
             (6, _) => {
-                let flying = self.those(|s| matches!(s, Stage::InFlight(_) | Stage::Abandoned(_)));
-                if let Some(id) = choose(rng, &flying) {
-                    self.complete(id, rng.i32(-40..4096));
+                let flying = |stage| matches!(stage, Stage::InFlight(_) | Stage::Abandoned(_));
+                if let Some(id) = self.any(rng, flying) {
+                    self.make(Move::Complete(id));
                 }
             }
             (_, Some(_)) => {
-                let queued = self.those(|s| matches!(s, Stage::Queued(_)));
-                if let Some(id) = choose(rng, &queued) {
-                    self.launch(id);
+                if let Some(id) = self.any(rng, |stage| matches!(stage, Stage::Queued(_))) {
+                    self.make(Move::Launch(id));
                 }
             }
             (_, None) => {}
@@ -362,7 +415,8 @@ impl Loans {
         self.check();
     }
 
-    fn check(&mut self) {
+    /// Holds after each step.
+    pub(crate) fn check(&mut self) {
         self.wake.drain(..).for_each(Waker::wake);
         assert_eq!(
             self.table.in_flight(),
@@ -370,8 +424,8 @@ impl Loans {
             "credits are conserved"
         );
         assert_eq!(self.table.waiting(), self.line.len());
-        let held = self.those(|stage| !matches!(stage, Stage::Waiting | Stage::Over));
-        assert_eq!(self.table.occupied(), held.len());
+        let held = |(_, stage, _): &(usize, Stage, bool)| *stage != Stage::Waiting;
+        assert_eq!(self.table.occupied(), self.live().filter(held).count());
         if self.free > 0
             && let Some(first) = self.line.first()
         {
@@ -380,36 +434,35 @@ impl Loans {
                 "a credit is free and nobody was told"
             );
         }
-        for id in held {
-            let client = &self.clients[id];
-            let told = !client.asleep || client.bell.has_rung();
-            assert!(
-                told || !matches!(client.stage, Stage::Done(..)),
-                "done and not woken"
-            );
-        }
+        let told = |(_, stage, awake)| awake || !matches!(stage, Stage::Done(..));
+        assert!(self.live().all(told), "done and not woken");
+    }
+
+    /// All have ended, each once.
+    pub(crate) fn check_end(&self) {
+        assert!(self.live.is_empty(), "all sleep: a wake was lost");
+        assert_eq!((self.free, self.table.occupied()), (self.credits, 0));
+        assert!(self.ledger.borrow().iter().all(|fate| fate.drops == 1));
     }
 
     /// The kernel finishes everything; each future is polled only when woken. All must end.
     pub(crate) fn finish(&mut self) {
-        while !self.those(|stage| stage != Stage::Over).is_empty() {
-            for id in 0..self.clients.len() {
+        while !self.live.is_empty() {
+            for id in self.live.clone() {
                 self.launch(id);
                 self.complete(id, 0);
                 self.check();
             }
-            let mut polled = false;
-            for id in self.those(|stage| stage != Stage::Over) {
-                if !self.clients[id].asleep || self.clients[id].bell.has_rung() {
-                    self.poll(id);
-                    self.check();
-                    polled = true;
-                }
+            let awake: Vec<usize> = self.live().filter(|one| one.2).map(|one| one.0).collect();
+            assert!(
+                !awake.is_empty() || self.live.is_empty(),
+                "all sleep: a wake was lost"
+            );
+            for id in awake {
+                self.poll(id);
+                self.check();
             }
-            let all_over = self.those(|stage| stage != Stage::Over).is_empty();
-            assert!(polled || all_over, "all sleep: a wake was lost");
         }
-        assert_eq!((self.free, self.table.occupied()), (self.credits, 0));
-        assert!(self.ledger.borrow().drops.iter().all(|drops| *drops == 1));
+        self.check_end();
     }
 }
