@@ -6,7 +6,7 @@ mod timer;
 
 use std::cell::RefCell;
 use std::fmt;
-use std::io;
+use std::io::{self, ErrorKind};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -92,6 +92,8 @@ pub struct Poll {
     origins: Origins,
     /// The kind of event whose turn it is; see [`Poll::next_of`].
     kind: u8,
+    /// Completions that there had been when an operation was refused for want of a credit.
+    refused: Option<u64>,
 }
 
 impl Poll {
@@ -130,6 +132,7 @@ impl Poll {
             token_timers: TokenTimers::default(),
             origins: Origins::default(),
             kind: 0,
+            refused: None,
         })
     }
 
@@ -159,6 +162,12 @@ impl Poll {
     #[expect(clippy::result_large_err, reason = "the operation comes back whole")]
     pub fn submit(&mut self, token: Token, op: Op) -> Result<OpId, BeginError> {
         let begun = self.disk.begin(token.0, op);
+        if begun
+            .as_ref()
+            .is_err_and(|refused| refused.error.kind() == ErrorKind::WouldBlock)
+        {
+            self.refused = Some(self.ring.counters().completed);
+        }
         self.doorbell.ring();
         begun
     }
@@ -177,6 +186,9 @@ impl Poll {
     /// with as many as there are and it has room for. What finds no room comes with the next poll.
     /// Events that `events` still holds are dropped.
     ///
+    /// It also returns, perhaps without an event, when an operation was refused with `WouldBlock` and may
+    /// be begun now: what held the credit may have been the close of a file, which has no event.
+    ///
     /// # Errors
     /// Those of the loop itself, which a user cannot cause: epoll_wait(2), io_uring_enter(2).
     /// `EINTR` is none of them.
@@ -191,7 +203,11 @@ impl Poll {
             let left = deadline.map(|at| at.saturating_duration_since(self.clock.now()));
             self.wait(pause.into_iter().chain(left).min())?;
             self.collect(events);
-            if !events.is_empty() || left == Some(Duration::ZERO) {
+            let credit = self.has_credit_again();
+            if credit {
+                self.refused = None;
+            }
+            if credit || !events.is_empty() || left == Some(Duration::ZERO) {
                 return Ok(());
             }
         }
@@ -211,7 +227,17 @@ impl Poll {
     pub fn poll_without_sleep(&mut self, events: &mut Events) -> io::Result<Option<Duration>> {
         events.clear();
         self.wait(Some(Duration::ZERO))?;
-        self.prepare(events)
+        let pause = self.prepare(events)?;
+        if self.has_credit_again() {
+            self.refused = None;
+        }
+        Ok(pause)
+    }
+
+    /// Whether something has ended since an operation was refused.
+    fn has_credit_again(&self) -> bool {
+        let completed = || self.ring.counters().completed;
+        self.refused.is_some_and(|before| completed() > before)
     }
 
     /// Steps 2 to 4 of a turn. `ZERO` if an event is there.
@@ -223,8 +249,8 @@ impl Poll {
             }
         }
         self.collect(events);
-        let has_events = !events.is_empty();
-        Ok(self.pause(|| has_events))
+        let has_work = !events.is_empty() || self.has_credit_again();
+        Ok(self.pause(|| has_work))
     }
 
     /// Moves what is there to `events`, kind by kind. Where it had to stop for want of room it goes on

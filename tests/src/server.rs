@@ -76,34 +76,53 @@ pub fn each_backend_with(root: &Path, args: &[&str], test: impl Fn(&Server)) {
 /// Path of the server's executable, built on first use in the profile this test was built in.
 pub fn binary() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
-    BINARY.get_or_init(build)
+    BINARY.get_or_init(|| built(&["-p", "ambidex-server", "--bin", "ambidex"], "ambidex"))
 }
 
-fn build() -> PathBuf {
+/// Builds what these arguments of `cargo build` name, in the profile this test was built in, and tells where the
+/// program or the library of the target `name` is.
+///
+/// # Panics
+/// When it does not build.
+pub fn built(target: &[&str], name: &str) -> PathBuf {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| env!("CARGO").into());
     let mut command = Command::new(cargo);
     command
-        .args(["build", "-p", "ambidex-server", "--bin", "ambidex"])
+        .arg("build")
+        .args(target)
         .args([
             "--message-format=json-render-diagnostics",
             "--manifest-path",
         ])
         .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/../Cargo.toml"))
+        .args(["--profile", &profile()])
         .stdin(Stdio::null())
         .stderr(Stdio::inherit());
-    if !cfg!(debug_assertions) {
-        command.arg("--release");
-    }
     let output = command.output().expect("cargo runs");
-    assert!(output.status.success(), "the server does not build");
+    assert!(output.status.success(), "{name} does not build");
     String::from_utf8(output.stdout)
         .expect("cargo's messages are UTF-8")
         .lines()
         .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
-        .filter(|message| message["target"]["name"] == "ambidex")
-        .find_map(|message| message["executable"].as_str().map(PathBuf::from))
+        .filter(|message| message["target"]["name"] == name)
+        .find_map(|message| {
+            // A library of Rust's own may have the program's name.
+            let is_ours = message["target"]["kind"][0] != "lib";
+            let file = message["filenames"][0].as_str().filter(|_| is_ours);
+            message["executable"].as_str().or(file).map(PathBuf::from)
+        })
         .and_then(|path| path.canonicalize().ok())
-        .expect("cargo names the executable it built")
+        .expect("cargo names what it built")
+}
+
+/// The profile of this test: cargo builds it as `PROFILE/deps/NAME`.
+fn profile() -> String {
+    let own = std::env::current_exe().expect("a test has a path");
+    let folder = own.ancestors().nth(2).and_then(Path::file_name);
+    match folder.and_then(OsStr::to_str).expect("a profile's folder") {
+        "debug" => "dev".to_owned(),
+        name => name.to_owned(),
+    }
 }
 
 /// Runs `ambidex` with `args` to its end, with no `AMBIDEX_DISK` in its environment.

@@ -1,18 +1,20 @@
 //! For how long a poll sleeps: never longer than asked, never shorter without an event, whatever interrupts it.
 
+use std::io::ErrorKind;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use ambidex::Poll;
 use ambidex::disk::{File, Op, OpenOptions};
 use ambidex::net::Token;
 use ambidex::poll::Events;
-use ambidex_tests::sim::{Patience, backends, poll_once};
+use ambidex::{Engine, Poll};
+use ambidex_tests::sim::disk::fake;
+use ambidex_tests::sim::{HANG, Patience, backends, poll_once};
 use rustix::process::{Signal, kill_process};
 
-use super::{Hands, TOKEN, poll_by, poll_on, some};
+use super::{Hands, TOKEN, complete, none, poll_by, poll_on, some};
 
 const MS: Duration = Duration::from_millis(1);
 
@@ -160,4 +162,41 @@ fn what_happens_while_a_poll_ends_is_told_by_it() {
     }
     let told: Vec<_> = (2..5).map(|_| some(&mut poll, 1)[0].token().0).collect();
     assert_eq!(told, [2, 3, 4]);
+}
+
+#[test]
+fn who_was_refused_for_the_credit_of_a_close_hears_when_it_is_free() {
+    // A close has no event of its own.
+    const LATE: Token = Token(9);
+    for nested in [false, true] {
+        let (kernel, control) = fake(1, 1, 1);
+        control.file("data", vec![1; 64]);
+        let built = Engine::builder().disk_kernel(Box::new(kernel)).build_poll();
+        let poll = &mut built.expect("a loop");
+        let open = |poll: &Poll| Op::open(poll.disk(), &OpenOptions::new(), "data");
+        let op = open(poll);
+        poll.submit(TOKEN, op).expect("a credit");
+        drop(complete(poll).into_file().expect("open"));
+        control.hang(true);
+        none(poll);
+        let refused = poll
+            .submit(TOKEN, open(poll))
+            .expect_err("the close holds the credit");
+        assert_eq!(refused.error.kind(), ErrorKind::WouldBlock);
+        none(poll);
+        control.hang(false);
+        assert!(control.finish_one(), "the close");
+        poll.set_timer(LATE, HANG, None);
+        let mut events = Events::with_capacity(8);
+        if nested {
+            let pause = poll.poll_without_sleep(&mut events).expect("the loop");
+            assert_eq!(pause, Some(Duration::ZERO));
+        } else {
+            poll.poll(&mut events, None).expect("the loop");
+        }
+        assert!(events.is_empty(), "the wait was for the timer: {events:?}");
+        poll.submit(TOKEN, refused.op).expect("a credit");
+        control.hang(false);
+        assert!(complete(poll).into_file().is_ok());
+    }
 }
