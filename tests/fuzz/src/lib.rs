@@ -10,6 +10,19 @@ mod encoding;
 #[path = "../../../server/src/http/mod.rs"]
 pub mod http;
 
+// The simulation and the models name themselves by the package that they belong to.
+extern crate self as ambidex_tests;
+#[allow(dead_code)]
+#[path = "../../suites/schedules/loans.rs"]
+mod loans;
+#[path = "../../src/sim/mod.rs"]
+pub mod sim;
+
 pub mod conditions;
 pub mod connection;
 pub mod reference;
+pub mod ring;
+pub mod rings;
+pub mod schedule;
+pub mod sources;
+pub mod wild;
