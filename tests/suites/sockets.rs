@@ -167,7 +167,7 @@ fn an_event_of_a_closed_stream_never_reaches_the_next_owner_of_its_slot_and_numb
 fn an_event_of_a_doorbell_that_is_not_there_rings_no_other() {
     let net = Rc::new(FakeNet::default());
     let mut reactor = Reactor::with_kernel(net.clone()).expect("a reactor");
-    let (bell, _end) = std::io::pipe().expect("a pipe");
+    let (bell, _end) = io::pipe().expect("a pipe");
     let doorbell = reactor.watch(bell.as_fd()).expect("a doorbell");
     let token = net.last_token().expect("registered").0;
     for wrong in [token + 1, token + 64, token + (1 << 32)] {
