@@ -237,10 +237,10 @@ impl Reactor {
         for (token, readiness) in self.events.drain() {
             turn.events += 1;
             match Target::from(token) {
-                Target::Doorbell(index) => turn.rang |= 1 << index,
+                Target::Doorbell(index) if index < self.doorbells => turn.rang |= 1 << index,
                 Target::Source(key) if table.raise(key, readiness, &mut self.wake) => {}
                 Target::Registration(key) if registrations.report(key, readiness) => {}
-                Target::Source(_) | Target::Registration(_) | Target::Unknown => {
+                _ => {
                     self.inner.stale.set(self.inner.stale.get() + 1);
                 }
             }

@@ -63,7 +63,7 @@ impl From<Token> for Target {
         let generation = (token.0 >> 32) as u32 & GENERATION_MASK;
         match token.0 >> 56 {
             TAG_SOURCE => Target::Source(Key { index, generation }),
-            TAG_DOORBELL => Target::Doorbell(index),
+            TAG_DOORBELL if generation == 0 => Target::Doorbell(index),
             TAG_REGISTRATION => Target::Registration(Key { index, generation }),
             _ => Target::Unknown,
         }
@@ -83,5 +83,7 @@ mod tests {
         assert_eq!(Target::from(Token::from(key)), Target::Source(key));
         assert_eq!(Target::from(doorbell(3)), Target::Doorbell(3));
         assert_eq!(Target::from(Token(0)), Target::Unknown);
+        let nearly = Token(doorbell(3).0 | 1 << 32);
+        assert_eq!(Target::from(nearly), Target::Unknown);
     }
 }

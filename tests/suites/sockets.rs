@@ -6,13 +6,14 @@ mod epoll;
 
 use std::io::{self, ErrorKind, IoSlice};
 use std::net::Shutdown;
+use std::os::fd::AsFd;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use ambidex::net::{Reactor, TcpListener, TcpStream};
+use ambidex::net::{Reactor, TcpListener, TcpStream, Token};
 use ambidex::{Engine, Handle};
 use ambidex_tests::loops::{ANY_PORT, pair, pattern, run, run_on};
 use ambidex_tests::sim::net::FakeNet;
@@ -160,6 +161,24 @@ fn an_event_of_a_closed_stream_never_reaches_the_next_owner_of_its_slot_and_numb
         (reactor.handle().stale_events(), net.transfers()),
         (1, calls)
     );
+}
+
+#[test]
+fn an_event_of_a_doorbell_that_is_not_there_rings_no_other() {
+    let net = Rc::new(FakeNet::default());
+    let mut reactor = Reactor::with_kernel(net.clone()).expect("a reactor");
+    let (bell, _end) = io::pipe().expect("a pipe");
+    let doorbell = reactor.watch(bell.as_fd()).expect("a doorbell");
+    let token = net.last_token().expect("registered").0;
+    for wrong in [token + 1, token + 64, token + (1 << 32)] {
+        net.inject(libc::EPOLLIN as u32, Token(wrong));
+    }
+    let turn = reactor.turn(Some(Duration::ZERO)).expect("turn");
+    assert!(!turn.rang(doorbell));
+    assert_eq!((turn.events, reactor.handle().stale_events()), (3, 3));
+    net.inject(libc::EPOLLIN as u32, Token(token));
+    let turn = reactor.turn(Some(Duration::ZERO)).expect("turn");
+    assert!(turn.rang(doorbell));
 }
 
 #[test]
