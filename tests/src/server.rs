@@ -91,9 +91,7 @@ fn build() -> PathBuf {
         .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/../Cargo.toml"))
         .stdin(Stdio::null())
         .stderr(Stdio::inherit());
-    if !cfg!(debug_assertions) {
-        command.arg("--release");
-    }
+    command.args(["--profile", &profile()]);
     let output = command.output().expect("cargo runs");
     assert!(output.status.success(), "the server does not build");
     String::from_utf8(output.stdout)
@@ -104,6 +102,16 @@ fn build() -> PathBuf {
         .find_map(|message| message["executable"].as_str().map(PathBuf::from))
         .and_then(|path| path.canonicalize().ok())
         .expect("cargo names the executable it built")
+}
+
+/// The profile this test was built in: `target/PROFILE/deps/TEST`.
+fn profile() -> String {
+    let own = std::env::current_exe().expect("a path of our own");
+    let folder = own.ancestors().nth(2).and_then(Path::file_name);
+    match folder.and_then(OsStr::to_str) {
+        Some("debug") | None => "dev".to_owned(),
+        Some(other) => other.to_owned(),
+    }
 }
 
 /// Runs `ambidex` with `args` to its end, with no `AMBIDEX_DISK` in its environment.
@@ -166,7 +174,7 @@ pub struct Builder {
     args: Vec<OsString>,
     envs: Vec<(OsString, OsString)>,
     wrapper: Vec<OsString>,
-    nofile: Option<u64>,
+    limits: Vec<String>,
 }
 
 impl Builder {
@@ -224,17 +232,22 @@ impl Builder {
     }
 
     /// Limits the server's file descriptors.
-    pub fn nofile(mut self, limit: u64) -> Self {
-        self.nofile = Some(limit);
+    pub fn nofile(self, limit: u64) -> Self {
+        self.ulimit(&format!("-n {limit}"))
+    }
+
+    /// Limits the server with `ulimit ARGS`, as `-l 0`: the shell's units.
+    pub fn ulimit(mut self, args: &str) -> Self {
+        self.limits.push(format!("ulimit {args} && "));
         self
     }
 
     fn command(&self) -> Command {
         let mut words = self.wrapper.clone();
-        if let Some(limit) = self.nofile {
+        if !self.limits.is_empty() {
             // A shell, because setting a limit between fork and exec ourselves needs unsafe code.
             words.extend(["sh".into(), "-c".into()]);
-            words.push(format!("ulimit -n {limit} && exec \"$@\"").into());
+            words.push(format!("{}exec \"$@\"", self.limits.concat()).into());
             words.push("sh".into());
         }
         words.push(binary().into());
@@ -394,7 +407,7 @@ impl Server {
             args: Vec::new(),
             envs: Vec::new(),
             wrapper: Vec::new(),
-            nofile: None,
+            limits: Vec::new(),
         }
     }
 

@@ -6,6 +6,7 @@
 pub mod blkio;
 pub mod cold;
 pub mod fuse;
+pub mod load;
 pub mod strace;
 
 use std::fs;
