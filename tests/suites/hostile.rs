@@ -8,5 +8,17 @@
 
 #[path = "hostile/calls.rs"]
 mod calls;
+#[path = "hostile/disk.rs"]
+mod disk;
+#[path = "hostile/files.rs"]
+mod files;
+#[path = "hostile/loop_disk.rs"]
+mod loop_disk;
+#[path = "hostile/peers.rs"]
+mod peers;
+#[path = "hostile/shortage.rs"]
+mod shortage;
+#[path = "hostile/signals.rs"]
+mod signals;
 #[path = "hostile/stage.rs"]
 mod stage;

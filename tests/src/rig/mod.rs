@@ -7,6 +7,7 @@ pub mod blkio;
 pub mod cold;
 pub mod fuse;
 pub mod load;
+pub mod loopdisk;
 pub mod strace;
 
 use std::fs;

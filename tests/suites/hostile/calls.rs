@@ -17,7 +17,7 @@ use ambidex_tests::server::{Backend, backends};
 use tempfile::TempDir;
 
 use crate::stage::Promise::{Honest, Right};
-use crate::stage::{Effort, Promise, REQUESTS, Report, Site, effort, expect_normal};
+use crate::stage::{Effort, Promise, Report, Site, effort, expect_normal, requests};
 
 /// A call that only one backend makes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -144,9 +144,10 @@ impl Cell<'_> {
         let file = folder.path().join("trace");
         // From the first request on: some calls are made then or never.
         let tracer = Tracer::attach(server.pid(), &file, &options).expect("strace attaches");
-        let mut tally = load.run(REQUESTS);
+        let mut tally = load.run(requests());
         let calls = tracer.finish().expect("strace writes");
         promise.check(&tally, &name);
+        assert!(tally.right > 0, "{name}: nobody was served");
         let met = calls.iter().any(Call::injected);
         assert!(met, "{name}: the call was never made");
         tally.add(expect_normal(server, &load, &name));

@@ -12,8 +12,6 @@ use tempfile::TempDir;
 
 /// Clients of a load.
 pub(crate) const CLIENTS: usize = 4;
-/// Requests that each of them makes while a fault lasts.
-pub(crate) const REQUESTS: usize = 40;
 /// Requests that each of them makes when it has ended.
 pub(crate) const AFTERWARDS: usize = 24;
 
@@ -36,6 +34,15 @@ pub(crate) fn effort() -> Effort {
     }
 }
 
+/// Requests that each client makes while a fault lasts.
+pub(crate) fn requests() -> usize {
+    match effort() {
+        Effort::Quick => 40,
+        Effort::Ci => 200,
+        Effort::Long => 400,
+    }
+}
+
 /// What must hold of the answers while a fault lasts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Promise {
@@ -47,17 +54,17 @@ pub(crate) enum Promise {
 
 impl Promise {
     pub(crate) fn check(self, tally: &Tally, cell: &str) {
-        assert!(tally.right > 0, "{cell}: nobody was served");
         if self == Self::Right {
             tally.expect_right(cell);
         }
     }
 }
 
-/// A site: hot files, files of several reads, and files that are cold each time.
+/// A site: files that are in memory, small and of several reads, and files that are cold each time.
 pub(crate) struct Site {
     root: TempDir,
-    pub(crate) pages: Vec<Page>,
+    pub(crate) hot: Vec<Page>,
+    pub(crate) cold: Vec<Page>,
 }
 
 impl Site {
@@ -70,27 +77,19 @@ impl Site {
             std::fs::write(root.path().join(name), &bytes).expect("a new file");
             Page::new(format!("/{name}"), bytes)
         };
-        let hot = |n: u64| write(&format!("hot{n}"), n, 1024).hot();
+        let small = |n: u64| write(&format!("small{n}"), n, 1024).hot();
         let middle = |n: u64| write(&format!("middle{n}"), 10 + n, 64 << 10);
+        let large = write("large", 30, 3 << 20);
+        let hot = vec![small(0), middle(0), small(1), large, small(2), middle(1)];
         let cold = |n: u64| {
             let name = format!("cold{n}");
             let page = write(&name, 20 + n, 200_000);
+            // Where nothing can be evicted, every read takes a worker all the same.
             let evicted = page.clone().cold(&root.path().join(name));
             if evictable { evicted } else { page }
         };
-        let large = write("large", 30, 3 << 20);
-        let pages = vec![
-            hot(0),
-            middle(0),
-            hot(1),
-            cold(0),
-            hot(2),
-            large,
-            hot(3),
-            cold(1),
-            middle(1),
-        ];
-        Self { root, pages }
+        let cold = (0..3).map(cold).collect();
+        Self { root, hot, cold }
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -103,8 +102,18 @@ impl Site {
             .args(["--grace-period", "1"])
     }
 
+    /// A load of all files.
     pub(crate) fn load(&self, server: &Server) -> Load {
-        Load::new(server.addr(), self.pages.clone(), CLIENTS)
+        Load::new(
+            server.addr(),
+            [self.hot.clone(), self.cold.clone()].concat(),
+            CLIENTS,
+        )
+    }
+
+    /// A load of what is in memory.
+    pub(crate) fn hot_load(&self, server: &Server) -> Load {
+        Load::new(server.addr(), self.hot.clone(), CLIENTS)
     }
 }
 
@@ -115,11 +124,11 @@ pub(crate) fn expect_normal(mut server: Server, load: &Load, cell: &str) -> Tall
     server.assert_sound();
     let status = server.terminate();
     assert_eq!(status.code(), Some(0), "{cell}: {}", server.stderr());
-    tally
+    tally.without_times()
 }
 
 /// The groups of cells, each a test: the last to end prints the sum.
-const GROUPS: usize = 1;
+const GROUPS: usize = 7;
 
 static ENDED: Mutex<(usize, u64, Option<Tally>)> = Mutex::new((0, 0, None));
 
