@@ -89,6 +89,8 @@ struct State {
     scripts: Vec<Script>,
     counts: HashMap<usize, Counts>,
     held: Vec<Waiting>,
+    /// Requests whose time has not come.
+    delayed: usize,
     released: bool,
 }
 
@@ -128,11 +130,13 @@ impl Shared {
 
     /// Waits for so long, or until the rig is released.
     fn delay(&self, delay: Duration) {
-        let state = self.lock();
+        let mut state = self.lock();
+        state.delayed += 1;
         let waited = self
             .changed
             .wait_timeout_while(state, delay, |state| !state.released);
-        drop(waited.unwrap_or_else(PoisonError::into_inner));
+        let (mut state, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        state.delayed -= 1;
     }
 
     fn release(&self) -> Vec<Waiting> {
@@ -144,6 +148,10 @@ impl Shared {
 }
 
 impl State {
+    fn held(&self) -> usize {
+        self.held.len() + self.delayed
+    }
+
     fn index(&self, name: &OsStr) -> Option<usize> {
         let mut names = self.names.iter();
         names
@@ -228,19 +236,19 @@ impl Rig {
         known.expect("a file of this rig").1 = new;
     }
 
-    /// How many requests are held now.
+    /// How many requests are held or delayed now.
     pub fn held(&self) -> usize {
-        self.shared.lock().held.len()
+        self.shared.lock().held()
     }
 
-    /// Waits until at least `n` requests are held: processes are then stuck in the kernel for certain.
+    /// Waits until at least `n` requests are held or delayed: processes are then stuck in the kernel for certain.
     ///
     /// # Panics
     ///
     /// When that does not happen within `guard`.
     pub fn wait_held(&self, n: usize, guard: Duration) {
         self.wait(guard, &format!("{n} held requests"), |state| {
-            state.held.len() >= n
+            state.held() >= n
         });
     }
 
@@ -262,7 +270,7 @@ impl Rig {
             .changed
             .wait_timeout_while(state, guard, |state| !done(state))
             .unwrap_or_else(PoisonError::into_inner);
-        let seen = state.held.len();
+        let seen = state.held();
         drop(state);
         assert!(
             !timeout.timed_out(),

@@ -9,7 +9,7 @@ use ambidex_tests::rig::skipped;
 use ambidex_tests::server::{Backend, HANG_GUARD, Server, backends, eventually};
 use ambidex_tests::tree::content;
 
-use crate::stage::Promise::{Honest, Right};
+use crate::stage::Promise::{Honest, Hung, Right};
 use crate::stage::{
     AFTERWARDS, CLIENTS, Effort, Promise, Report, Site, effort, expect_normal, requests,
 };
@@ -29,31 +29,31 @@ const FAULTS: &[Fault] = &[
     (
         "reads of 30 s",
         |file| file.read(Pace::After(Duration::from_secs(30))).direct(),
-        Honest,
+        Hung,
         Effort::Ci,
     ),
     (
         "endless reads",
         |file| file.read(Pace::Held).direct(),
-        Honest,
+        Hung,
         Effort::Quick,
     ),
     (
         "endless reads through the page cache",
         |file| file.read(Pace::Held),
-        Honest,
+        Hung,
         Effort::Long,
     ),
     (
         "endless reads from the middle on",
         |file| file.read_from(131_072, Pace::Held).direct(),
-        Honest,
+        Hung,
         Effort::Ci,
     ),
     (
         "endless opens",
         |file| file.open(Pace::Held),
-        Honest,
+        Hung,
         Effort::Long,
     ),
     ("EIO", |file| file.fail_from(0), Honest, Effort::Long),
@@ -92,14 +92,16 @@ struct Stage {
 }
 
 impl Stage {
-    fn new(backend: Backend, ttl: Duration, script: Script) -> Self {
+    fn new(backend: Backend, ttl: Duration, script: Script, promise: Promise) -> Self {
         let site = Site::new();
         let at = site.path().join("rig");
         std::fs::create_dir(&at).expect("a new directory");
         let rig = Rig::mount(&at, ttl, vec![("file", script)]).expect("a mount");
         rig.warm("file").expect("a file");
-        // Long enough for any disk that is well.
-        let server = site.builder(backend).args(["--disk-deadline", "2"]).start();
+        let server = site.builder(backend);
+        let server = server
+            .args(["--disk-deadline", promise.disk_deadline()])
+            .start();
         Self { rig, server, site }
     }
 
@@ -118,12 +120,11 @@ fn broken(backend: Backend, fault: &Fault, report: &mut Report) {
     let &(what, script, promise, _) = fault;
     let name = format!("{what}, on {}", backend.name());
     let whole = content(40, SIZE);
-    let stage = Stage::new(backend, CACHED, script(Script::new(whole.clone())));
+    let stage = Stage::new(backend, CACHED, script(Script::new(whole.clone())), promise);
     let lame = stage.load(Page::new("/rig/file", whole.clone()));
     let hot = stage.site.hot_load(&stage.server);
     let running = lame.start();
-    let endless = what.starts_with("endless");
-    if endless {
+    if promise == Hung {
         stage.rig.wait_held(1, HANG_GUARD);
     }
     let mut tally = Tally::default();
@@ -136,7 +137,7 @@ fn broken(backend: Backend, fault: &Fault, report: &mut Report) {
         rounds += 1;
     }
     assert!(
-        !endless || stage.rig.held() > 0,
+        promise != Hung || stage.rig.held() > 0,
         "{name}: nothing hung any more"
     );
     stage.rig.change("file", |_| Script::new(whole.clone()));
@@ -165,7 +166,7 @@ fn changed(
         let pace = Pace::After(Duration::from_millis(2));
         Script::new(bytes.clone()).read(pace).direct()
     };
-    let stage = Stage::new(backend, UNCACHED, slow(&versions[0]));
+    let stage = Stage::new(backend, UNCACHED, slow(&versions[0]), promise);
     let changing = stage.load(Page::versions("/rig/file", versions.clone()));
     let hot = stage.site.hot_load(&stage.server);
     let running = changing.start();

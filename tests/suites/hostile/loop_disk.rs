@@ -10,7 +10,7 @@ use ambidex_tests::rig::skipped;
 use ambidex_tests::server::{Backend, HANG_GUARD, Server, backends};
 use ambidex_tests::tree::{content, content_at};
 
-use crate::stage::Promise::{Honest, Right};
+use crate::stage::Promise::{Honest, Hung, Right};
 use crate::stage::{
     AFTERWARDS, CLIENTS, Effort, Promise, Report, Site, effort, expect_normal, requests,
 };
@@ -39,7 +39,7 @@ const FAULTS: &[Fault] = &[
     (
         "endless reads below ext4",
         |disk| disk.pace(Pace::Held),
-        Honest,
+        Hung,
         Effort::Ci,
     ),
 ];
@@ -53,14 +53,17 @@ struct Stage {
 }
 
 impl Stage {
-    fn new(backend: Backend) -> Self {
+    fn new(backend: Backend, promise: Promise) -> Self {
         let site = Site::new();
         let at = site.path().join("disk");
         std::fs::create_dir(&at).expect("a new directory");
         let files = tempfile::tempdir().expect("a temporary directory");
         let pages = (0..FILES).map(|n| page(files.path(), &at, n)).collect();
         let disk = LoopDisk::mount(&at, files.path()).expect("a disk");
-        let server = site.builder(backend).args(["--disk-deadline", "2"]).start();
+        let server = site
+            .builder(backend)
+            .args(["--disk-deadline", promise.disk_deadline()])
+            .start();
         Self {
             disk,
             server,
@@ -79,7 +82,7 @@ fn page(files: &Path, at: &Path, n: u64) -> Page {
 fn cell(backend: Backend, fault: &Fault, report: &mut Report) {
     let &(what, begin, promise, _) = fault;
     let name = format!("{what}, on {}", backend.name());
-    let stage = Stage::new(backend);
+    let stage = Stage::new(backend, promise);
     let server = &stage.server;
     let lame = Load::new(server.addr(), stage.pages.clone(), CLIENTS);
     let hot = stage.site.hot_load(server);
@@ -87,8 +90,7 @@ fn cell(backend: Backend, fault: &Fault, report: &mut Report) {
     tally.expect_right(&name);
     begin(&stage.disk);
     let running = lame.start();
-    let endless = what.starts_with("endless");
-    if endless {
+    if promise == Hung {
         stage.disk.rig().wait_held(1, HANG_GUARD);
     }
     let mut rounds = 0;
@@ -99,7 +101,7 @@ fn cell(backend: Backend, fault: &Fault, report: &mut Report) {
         rounds += 1;
     }
     assert!(
-        !endless || stage.disk.rig().held() > 0,
+        promise != Hung || stage.disk.rig().held() > 0,
         "{name}: nothing hung any more"
     );
     stage.disk.heal();

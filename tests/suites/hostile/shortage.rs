@@ -1,10 +1,10 @@
 //! Too little of everything: descriptors, locked memory, address space, room on a disk.
 
 use ambidex::disk::OpenOptions;
-use ambidex_tests::client::Client;
+use ambidex_tests::client::{Client, get};
 use ambidex_tests::loops::{engines, run_on};
 use ambidex_tests::rig::skipped;
-use ambidex_tests::server::{Backend, Server, backends};
+use ambidex_tests::server::{Backend, Server, backends, eventually};
 use ambidex_tests::tree::content;
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 use tempfile::TempDir;
@@ -20,7 +20,7 @@ const SHORTAGES: &[Shortage] = &[
     ("28 descriptors", "-n 28", Honest, Effort::Long),
     ("no locked memory", "-l 0", Right, Effort::Ci),
     ("files of no size", "-f 0", Right, Effort::Long),
-    // The pools of buffers and the binary fit, many stacks do not.
+    // The binary and its buffers fit, an arena of malloc for each thread does not.
     ("200 MiB of address space", "-v 204800", Right, Effort::Ci),
 ];
 
@@ -34,11 +34,17 @@ fn cell(site: &Site, backend: Backend, shortage: &Shortage, report: &mut Report)
     let patience = ["--header-timeout", "1"];
     let server = site.builder(backend).args(patience).ulimit(ulimit).start();
     let load = site.load(&server);
+    let before = server.open_fds();
     let silent = crowd(&server);
     let mut tally = load.run(requests());
     promise.check(&tally, &name);
     assert!(tally.right > 0, "{name}: nobody was served");
     drop(silent);
+    // Behind those in the queue, so they have been accepted, and the next must find room.
+    assert_eq!(get(server.addr(), "/small0").status, 200);
+    eventually("those who left are forgotten", || {
+        server.open_fds() <= before
+    });
     tally.add(expect_normal(server, &load, &name));
     report.cell(&name, tally);
 }

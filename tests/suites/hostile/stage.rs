@@ -50,9 +50,16 @@ pub(crate) enum Promise {
     Right,
     /// Some may be cut short or refused.
     Honest,
+    /// As `Honest`, and what hangs does so for longer than the server waits.
+    Hung,
 }
 
 impl Promise {
+    /// Seconds that the server is to wait for a disk; what is well needs far less.
+    pub(crate) fn disk_deadline(self) -> &'static str {
+        if self == Self::Hung { "3" } else { "30" }
+    }
+
     pub(crate) fn check(self, tally: &Tally, cell: &str) {
         if self == Self::Right {
             tally.expect_right(cell);
