@@ -179,7 +179,12 @@ pub struct Running {
 
 impl Running {
     /// Requests that have come to an end so far, whichever.
+    ///
+    /// # Panics
+    /// When a client has ended before it was told to: an answer was wrong.
     pub fn ended(&self) -> u64 {
+        let gone = self.threads.iter().any(JoinHandle::is_finished);
+        assert!(!gone, "a client got a wrong answer");
         self.shared.ended.load(Ordering::SeqCst)
     }
 

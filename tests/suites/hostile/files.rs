@@ -76,12 +76,6 @@ const FAULTS: &[Fault] = &[
         Effort::Long,
     ),
     ("short reads", Script::short_reads, Right, Effort::Ci),
-    (
-        "a size that is a lie",
-        |file| file.reported_size(SIZE as u64 + 5000).direct(),
-        Honest,
-        Effort::Long,
-    ),
 ];
 
 /// The order of the fields matters: what hangs is let go before the server can end, and the site last.
