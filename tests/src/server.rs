@@ -98,6 +98,7 @@ pub fn built(target: &[&str], name: &str) -> PathBuf {
         .args(["--profile", &profile()])
         .stdin(Stdio::null())
         .stderr(Stdio::inherit());
+    command.args(["--profile", &profile()]);
     let output = command.output().expect("cargo runs");
     assert!(output.status.success(), "{name} does not build");
     String::from_utf8(output.stdout)
@@ -122,6 +123,16 @@ fn profile() -> String {
     match folder.and_then(OsStr::to_str).expect("a profile's folder") {
         "debug" => "dev".to_owned(),
         name => name.to_owned(),
+    }
+}
+
+/// The profile this test was built in: `target/PROFILE/deps/TEST`.
+fn profile() -> String {
+    let own = std::env::current_exe().expect("a path of our own");
+    let folder = own.ancestors().nth(2).and_then(Path::file_name);
+    match folder.and_then(OsStr::to_str) {
+        Some("debug") | None => "dev".to_owned(),
+        Some(other) => other.to_owned(),
     }
 }
 
@@ -185,7 +196,7 @@ pub struct Builder {
     args: Vec<OsString>,
     envs: Vec<(OsString, OsString)>,
     wrapper: Vec<OsString>,
-    nofile: Option<u64>,
+    limits: Vec<String>,
 }
 
 impl Builder {
@@ -243,17 +254,22 @@ impl Builder {
     }
 
     /// Limits the server's file descriptors.
-    pub fn nofile(mut self, limit: u64) -> Self {
-        self.nofile = Some(limit);
+    pub fn nofile(self, limit: u64) -> Self {
+        self.ulimit(&format!("-n {limit}"))
+    }
+
+    /// Limits the server with `ulimit ARGS`, as `-l 0`: the shell's units.
+    pub fn ulimit(mut self, args: &str) -> Self {
+        self.limits.push(format!("ulimit {args} && "));
         self
     }
 
     fn command(&self) -> Command {
         let mut words = self.wrapper.clone();
-        if let Some(limit) = self.nofile {
+        if !self.limits.is_empty() {
             // A shell, because setting a limit between fork and exec ourselves needs unsafe code.
             words.extend(["sh".into(), "-c".into()]);
-            words.push(format!("ulimit -n {limit} && exec \"$@\"").into());
+            words.push(format!("{}exec \"$@\"", self.limits.concat()).into());
             words.push("sh".into());
         }
         words.push(binary().into());
@@ -413,7 +429,7 @@ impl Server {
             args: Vec::new(),
             envs: Vec::new(),
             wrapper: Vec::new(),
-            nofile: None,
+            limits: Vec::new(),
         }
     }
 

@@ -25,6 +25,10 @@ use fuser::{
 };
 use rustix::mount::{UnmountFlags, unmount};
 
+mod script;
+
+pub use script::{Pace, Script};
+
 /// A time to live for names and attributes that outlasts any test.
 pub const CACHED: Duration = Duration::from_secs(3600);
 
@@ -44,113 +48,6 @@ pub fn missing() -> Option<String> {
         probe.err()
     });
     reason.clone()
-}
-
-/// When a request is answered.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Pace {
-    /// At once.
-    #[default]
-    Now,
-    /// After this long.
-    After(Duration),
-    /// Not before the rig is released.
-    Held,
-}
-
-/// What a read yields.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Reads {
-    #[default]
-    Whole,
-    Halved,
-    FailFrom(u64, Errno),
-}
-
-/// One file of the rig and its script.
-#[derive(Clone, Debug, Default)]
-pub struct Script {
-    bytes: Vec<u8>,
-    size: Option<u64>,
-    open: Pace,
-    read: Pace,
-    /// Reads that begin before this offset are answered at once.
-    paced_from: u64,
-    reads: Reads,
-    direct: bool,
-}
-
-impl Script {
-    /// A well-behaved file that holds `bytes`.
-    pub fn new(bytes: impl Into<Vec<u8>>) -> Self {
-        Self {
-            bytes: bytes.into(),
-            ..Self::default()
-        }
-    }
-
-    /// Answers each `open` at this pace.
-    pub fn open(mut self, pace: Pace) -> Self {
-        self.open = pace;
-        self
-    }
-
-    /// Answers each `read` at this pace.
-    pub fn read(mut self, pace: Pace) -> Self {
-        self.read = pace;
-        self
-    }
-
-    /// Answers each `read` that begins at `offset` or after it at this pace, and the others at once.
-    pub fn read_from(mut self, offset: u64, pace: Pace) -> Self {
-        self.read = pace;
-        self.paced_from = offset;
-        self
-    }
-
-    /// Fails with `EIO` every read that reaches past `offset`.
-    pub fn fail_from(mut self, offset: u64) -> Self {
-        self.reads = Reads::FailFrom(offset, Errno::EIO);
-        self
-    }
-
-    /// As [`Script::fail_from`], with `ESTALE`: what NFS says of a file that was replaced on its server.
-    pub fn stale_from(mut self, offset: u64) -> Self {
-        self.reads = Reads::FailFrom(offset, Errno::ESTALE);
-        self
-    }
-
-    /// Gives half of what each read asks for, or one byte if that is more.
-    pub fn short_reads(mut self) -> Self {
-        self.reads = Reads::Halved;
-        // In the page cache a short answer means end of file; past it, the caller sees the count.
-        self.direct()
-    }
-
-    /// Reports this size, whatever the file really holds.
-    pub fn reported_size(mut self, size: u64) -> Self {
-        self.size = Some(size);
-        self
-    }
-
-    /// Bypasses the page cache: every read of the server arrives here as it was made.
-    pub fn direct(mut self) -> Self {
-        self.direct = true;
-        self
-    }
-
-    fn answer(&self, offset: u64, length: u32) -> Result<Vec<u8>, Errno> {
-        let end = self.bytes.len() as u64;
-        let from = offset.min(end);
-        let mut to = offset.saturating_add(u64::from(length)).min(end);
-        match self.reads {
-            Reads::Whole => {}
-            Reads::Halved => to = to.min(from + u64::from(length / 2).max(1)),
-            Reads::FailFrom(limit, errno) if to > limit => return Err(errno),
-            Reads::FailFrom(..) => {}
-        }
-        Ok(self.bytes[from as usize..to as usize].to_vec())
-    }
 }
 
 /// How often the server asked for a file.
@@ -187,8 +84,13 @@ impl Waiting {
 
 #[derive(Default)]
 struct State {
+    /// Each with the index of its script: a file that is replaced gets another.
+    names: Vec<(String, usize)>,
+    scripts: Vec<Script>,
     counts: HashMap<usize, Counts>,
     held: Vec<Waiting>,
+    /// Requests whose time has not come.
+    delayed: usize,
     released: bool,
 }
 
@@ -215,8 +117,9 @@ impl Shared {
             }
             Pace::After(delay) => {
                 drop(state);
+                let shared = self.clone();
                 thread::spawn(move || {
-                    thread::sleep(delay);
+                    shared.delay(delay);
                     waiting.answer();
                 });
             }
@@ -225,17 +128,41 @@ impl Shared {
         self.changed.notify_all();
     }
 
+    /// Waits for so long, or until the rig is released.
+    fn delay(&self, delay: Duration) {
+        let mut state = self.lock();
+        state.delayed += 1;
+        let waited = self
+            .changed
+            .wait_timeout_while(state, delay, |state| !state.released);
+        let (mut state, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        state.delayed -= 1;
+    }
+
     fn release(&self) -> Vec<Waiting> {
         let mut state = self.lock();
         state.released = true;
+        self.changed.notify_all();
         std::mem::take(&mut state.held)
+    }
+}
+
+impl State {
+    fn held(&self) -> usize {
+        self.held.len() + self.delayed
+    }
+
+    fn index(&self, name: &OsStr) -> Option<usize> {
+        let mut names = self.names.iter();
+        names
+            .find(|known| OsStr::new(&known.0) == name)
+            .map(|known| known.1)
     }
 }
 
 /// A mounted rig.
 pub struct Rig {
     at: PathBuf,
-    names: Vec<String>,
     shared: Arc<Shared>,
     session: Option<BackgroundSession>,
 }
@@ -247,12 +174,16 @@ impl Rig {
     ///
     /// The error of `open("/dev/fuse")` or `mount(2)`.
     pub fn mount(at: &Path, ttl: Duration, files: Vec<(&str, Script)>) -> io::Result<Self> {
-        let (names, scripts): (Vec<_>, Vec<_>) =
-            files.into_iter().map(|(n, s)| (n.to_owned(), s)).unzip();
-        let shared = Arc::new(Shared::default());
+        let mut state = State::default();
+        for (index, (name, script)) in files.into_iter().enumerate() {
+            state.names.push((name.to_owned(), index));
+            state.scripts.push(script);
+        }
+        let shared = Arc::new(Shared {
+            state: Mutex::new(state),
+            changed: Condvar::new(),
+        });
         let files = Files {
-            names: names.clone(),
-            scripts,
             ttl,
             shared: shared.clone(),
         };
@@ -261,7 +192,6 @@ impl Rig {
         let session = Session::new(files, at, &config)?.spawn()?;
         Ok(Self {
             at: at.to_owned(),
-            names,
             shared,
             session: Some(session),
         })
@@ -273,29 +203,52 @@ impl Rig {
     ///
     /// When the rig has no such file.
     pub fn counts(&self, name: &str) -> Counts {
-        let index = self.names.iter().position(|n| n == name);
+        let state = self.shared.lock();
+        let index = state.index(OsStr::new(name));
         let index = index.expect("a file of this rig");
-        self.shared
-            .lock()
-            .counts
-            .get(&index)
-            .copied()
-            .unwrap_or_default()
+        state.counts.get(&index).copied().unwrap_or_default()
     }
 
-    /// How many requests are held now.
+    /// Changes what becomes of the requests for `name` that arrive from now on: its script, or the file
+    /// itself, which stays the same inode.
+    ///
+    /// # Panics
+    ///
+    /// When the rig has no such file.
+    pub fn change(&self, name: &str, change: impl FnOnce(Script) -> Script) {
+        let mut state = self.shared.lock();
+        let index = state.index(OsStr::new(name));
+        let script = &mut state.scripts[index.expect("a file of this rig")];
+        *script = change(std::mem::take(script));
+    }
+
+    /// Puts another file in the place of `name`, as rename(2) does: who has the old one open keeps it.
+    ///
+    /// # Panics
+    ///
+    /// When the rig has no such file.
+    pub fn replace(&self, name: &str, script: Script) {
+        let mut state = self.shared.lock();
+        state.scripts.push(script);
+        let new = state.scripts.len() - 1;
+        let mut names = state.names.iter_mut();
+        let known = names.find(|known| known.0 == name);
+        known.expect("a file of this rig").1 = new;
+    }
+
+    /// How many requests are held or delayed now.
     pub fn held(&self) -> usize {
-        self.shared.lock().held.len()
+        self.shared.lock().held()
     }
 
-    /// Waits until at least `n` requests are held: processes are then stuck in the kernel for certain.
+    /// Waits until at least `n` requests are held or delayed: processes are then stuck in the kernel for certain.
     ///
     /// # Panics
     ///
     /// When that does not happen within `guard`.
     pub fn wait_held(&self, n: usize, guard: Duration) {
         self.wait(guard, &format!("{n} held requests"), |state| {
-            state.held.len() >= n
+            state.held() >= n
         });
     }
 
@@ -317,7 +270,7 @@ impl Rig {
             .changed
             .wait_timeout_while(state, guard, |state| !done(state))
             .unwrap_or_else(PoisonError::into_inner);
-        let seen = state.held.len();
+        let seen = state.held();
         drop(state);
         assert!(
             !timeout.timed_out(),
@@ -359,8 +312,6 @@ impl Drop for Rig {
 
 /// The file system behind a rig: a root directory and its files, inodes 2 and up.
 struct Files {
-    names: Vec<String>,
-    scripts: Vec<Script>,
     ttl: Duration,
     shared: Arc<Shared>,
 }
@@ -368,18 +319,18 @@ struct Files {
 impl Files {
     const FIRST: u64 = 2;
 
-    fn index(&self, ino: INodeNo) -> Option<usize> {
+    /// The file `ino`, by its index, and its script as of now.
+    fn script(&self, ino: INodeNo) -> Option<(usize, Script)> {
         let index = ino.0.checked_sub(Self::FIRST)? as usize;
-        (index < self.scripts.len()).then_some(index)
+        let state = self.shared.lock();
+        Some((index, state.scripts.get(index)?.clone()))
     }
 
     fn attr(&self, ino: INodeNo) -> Option<FileAttr> {
         let (kind, perm, size) = if ino == INodeNo::ROOT {
             (FileType::Directory, 0o755, 0)
         } else {
-            let script = &self.scripts[self.index(ino)?];
-            let size = script.size.unwrap_or(script.bytes.len() as u64);
-            (FileType::RegularFile, 0o644, size)
+            (FileType::RegularFile, 0o644, self.script(ino)?.1.size())
         };
         Some(FileAttr {
             ino,
@@ -403,7 +354,7 @@ impl Files {
 
 impl Filesystem for Files {
     fn lookup(&self, _: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
-        let index = self.names.iter().position(|n| name == OsStr::new(n));
+        let index = self.shared.lock().index(name);
         let ino = index.map(|index| INodeNo(index as u64 + Self::FIRST));
         match ino.and_then(|ino| self.attr(ino)) {
             Some(attr) if parent == INodeNo::ROOT => reply.entry(&self.ttl, &attr, Generation(0)),
@@ -419,10 +370,9 @@ impl Filesystem for Files {
     }
 
     fn open(&self, _: &Request, ino: INodeNo, _: OpenFlags, reply: ReplyOpen) {
-        let Some(index) = self.index(ino) else {
+        let Some((index, script)) = self.script(ino) else {
             return reply.error(Errno::ENOENT);
         };
-        let script = &self.scripts[index];
         let flags = if script.direct {
             FopenFlags::FOPEN_DIRECT_IO
         } else {
@@ -445,17 +395,11 @@ impl Filesystem for Files {
         _: Option<LockOwner>,
         reply: ReplyData,
     ) {
-        let Some(index) = self.index(ino) else {
+        let Some((index, script)) = self.script(ino) else {
             return reply.error(Errno::ENOENT);
         };
-        let script = &self.scripts[index];
         let waiting = Waiting::Read(reply, script.answer(offset, size));
-        let pace = if offset < script.paced_from {
-            Pace::Now
-        } else {
-            script.read
-        };
-        self.shared.arrived(pace, waiting, |state| {
+        self.shared.arrived(script.pace(offset), waiting, |state| {
             state.counts.entry(index).or_default().reads += 1;
         });
     }

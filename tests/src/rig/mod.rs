@@ -7,6 +7,8 @@ pub mod blkio;
 pub mod cold;
 pub mod fuse;
 pub mod loopfs;
+pub mod load;
+pub mod loopdisk;
 pub mod strace;
 
 use std::fs;
