@@ -25,7 +25,9 @@ use std::mem::MaybeUninit;
 use std::os::fd::{BorrowedFd, OwnedFd, RawFd};
 
 use crate::capabilities::Capabilities;
+use crate::linux;
 use crate::metadata::Metadata;
+use crate::options::Options;
 
 /// The arguments of openat2(2), `struct open_how`.
 #[repr(C)]
@@ -347,6 +349,22 @@ impl Completion {
             result: -libc::ECANCELED,
         }
     }
+}
+
+/// The kernel that [`Ring::new`](crate::Ring::new) puts a ring's face on, to put another before it
+/// or to ask it without a ring.
+///
+/// # Errors
+/// Those of [`Ring::new`](crate::Ring::new).
+///
+/// ```
+/// use ambidex_disk::{Options, Ring, kernel};
+/// let options = Options::default();
+/// let ring = Ring::with_kernel(kernel::set_up(&options)?, &options);
+/// # Ok::<(), std::io::Error>(())
+/// ```
+pub fn set_up(options: &Options) -> io::Result<Box<dyn Kernel>> {
+    linux::set_up(options)
 }
 
 /// Every system call that this crate makes for files. See the [module](self) for the rules.

@@ -6,7 +6,8 @@
 //!
 //! What loom cannot see:
 //! * The atomics of `async-task`, on which `JoinHandle` stands. Its calls are single steps here, entered and left
-//!   wherever they lock our run queue; inside them Miri looks, with many seeds (`tests/lanes/miri`).
+//!   wherever they lock our run queue; inside them Miri looks, which runs these models with several seeds
+//!   (`tests/lanes/miri`).
 //! * `std::sync::Arc`, which is taken as it is.
 //! * The flags that io_uring shares with the kernel (`fence` in `disk/src/linux.rs`): the `io-uring` crate reads
 //!   them, and the other half of that protocol is the kernel's.

@@ -1,20 +1,40 @@
 //! What `workers.rs` asks of the kernel, answered at once and counted.
 
-use std::cell::Cell;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::kernel::Call;
 
-// A model runs on one thread of the system, whatever threads it plays.
-std::thread_local! {
-    static CALLS: Cell<u32> = const { Cell::new(0) };
-    static CLOSED: Cell<u32> = const { Cell::new(0) };
+/// Calls made, and descriptors closed because nobody asked for them any more.
+#[derive(Default)]
+struct Counts {
+    calls: AtomicU32,
+    closed: AtomicU32,
 }
 
-/// Calls made, and descriptors closed because nobody asked for them any more, since it was last asked.
+// Under loom one thread of the system plays all threads of a model; Miri has real ones, and one model at a time.
+#[cfg(not(miri))]
+fn with_counts<R>(ask: impl FnOnce(&Counts) -> R) -> R {
+    std::thread_local!(static COUNTS: Counts = Counts::default());
+    COUNTS.with(ask)
+}
+
+#[cfg(miri)]
+fn with_counts<R>(ask: impl FnOnce(&Counts) -> R) -> R {
+    static COUNTS: Counts = Counts {
+        calls: AtomicU32::new(0),
+        closed: AtomicU32::new(0),
+    };
+    ask(&COUNTS)
+}
+
+/// Both, since it was last asked.
 pub(crate) fn take_counts() -> (u32, u32) {
-    (CALLS.take(), CLOSED.take())
+    with_counts(|counts| {
+        let calls = counts.calls.swap(0, Ordering::SeqCst);
+        (calls, counts.closed.swap(0, Ordering::SeqCst))
+    })
 }
 
 pub(crate) fn forks() -> u32 {
@@ -35,7 +55,7 @@ pub(crate) fn ring(eventfd: BorrowedFd<'_>) {
 /// # Safety
 /// None is needed: it touches nothing.
 pub(crate) unsafe fn perform(_call: &Call, _openat2: bool) -> i32 {
-    CALLS.set(CALLS.get() + 1);
+    with_counts(|counts| counts.calls.fetch_add(1, Ordering::SeqCst));
     0
 }
 
@@ -48,6 +68,6 @@ pub(crate) fn adopt(_fd: i32) -> Adopted {
 
 impl Drop for Adopted {
     fn drop(&mut self) {
-        CLOSED.set(CLOSED.get() + 1);
+        with_counts(|counts| counts.closed.fetch_add(1, Ordering::SeqCst));
     }
 }

@@ -1,10 +1,8 @@
 //! The doorbell alone.
 
-use loom::thread::spawn;
-
 use super::{Sleep, model};
 use crate::doorbell::Doorbell;
-use crate::sync::{Arc, AtomicBool, Ordering};
+use crate::sync::{Arc, AtomicBool, Ordering, spawn};
 
 #[test]
 fn whoever_publishes_is_seen_or_rings() {

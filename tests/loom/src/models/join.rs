@@ -6,11 +6,9 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Wake, Waker};
 
-use loom::thread::{self, ThreadId, spawn};
-
 use super::tasks::Flag;
 use super::{Crossing, Loop, model, wait_for};
-use crate::sync::{Arc, Ordering};
+use crate::sync::{Arc, Ordering, ThreadId, current, spawn};
 
 /// Counts its drops, all of which have to be on the thread that made it.
 pub(super) struct Tracked {
@@ -24,7 +22,7 @@ impl Tracked {
         Tracked {
             drops: Rc::clone(drops),
             crossing: crossing.clone(),
-            home: thread::current().id(),
+            home: current().id(),
         }
     }
 }
@@ -34,7 +32,7 @@ impl Drop for Tracked {
         self.crossing.pass();
         self.drops.set(self.drops.get() + 1);
         assert!(
-            self.home == thread::current().id(),
+            self.home == current().id(),
             "a future is dropped on its own thread"
         );
     }

@@ -1,10 +1,8 @@
 //! Work sent by other threads.
 
-use loom::thread::spawn;
-
 use super::{Loop, model};
 use crate::remote::Remote;
-use crate::sync::Arc;
+use crate::sync::{Arc, spawn};
 
 #[test]
 fn what_other_threads_send_is_adopted_by_a_loop_that_sleeps() {

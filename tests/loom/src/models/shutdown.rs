@@ -5,12 +5,10 @@ use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::{Poll, Waker};
 
-use loom::thread::{JoinHandle, spawn};
-
 use super::join::Tracked;
 use super::{Crossing, Loop, model};
 use crate::remote::{Remote, RemoteError};
-use crate::sync::Arc;
+use crate::sync::{Arc, JoinHandle, spawn};
 
 impl Loop {
     /// Tells how many arrivals and how many tasks were given up.

@@ -5,22 +5,20 @@ use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::{Poll, Waker};
 
-use loom::thread::{JoinHandle, spawn};
-
 use super::{Loop, model};
-use crate::sync::{Arc, AtomicBool, Ordering};
+use crate::sync::{Arc, AtomicBool, JoinHandle, Mutex, Ordering, spawn};
 
 /// Something to wait for, and whom it wakes.
 pub(super) struct Flag {
     raised: AtomicBool,
-    waker: loom::sync::Mutex<Option<Waker>>,
+    waker: Mutex<Option<Waker>>,
 }
 
 impl Flag {
     pub(super) fn new() -> Arc<Flag> {
         Arc::new(Flag {
             raised: AtomicBool::new(false),
-            waker: loom::sync::Mutex::new(None),
+            waker: Mutex::new(None),
         })
     }
 

@@ -1,10 +1,8 @@
 //! Threads that answer for the ring: `disk/src/workers.rs`.
 
-use loom::thread::spawn;
-
-use super::{Sleep, model};
+use super::{Sleep, model, wait_for};
 use crate::kernel::{Call, Completion, Entry, Link, OpenHow};
-use crate::sync::Arc;
+use crate::sync::{Arc, spawn};
 use crate::syscalls;
 use crate::workers::{Answers, Workers};
 
@@ -34,6 +32,13 @@ impl Reaper {
             }
             self.answers.disarm();
         }
+    }
+
+    /// Waits until no other thread has the answers.
+    fn outlive(&self) {
+        wait_for("the end of a thread", || {
+            Arc::strong_count(&self.answers) == 1
+        });
     }
 
     fn reap_all(&self, count: usize) -> Vec<u64> {
@@ -109,6 +114,7 @@ fn each_job_is_answered_once_by_however_many_threads() {
             dispatch(&workers, 2);
             assert_eq!(reaper.reap_all(2), [1, 2]);
             drop(workers);
+            reaper.outlive();
             assert_eq!(syscalls::take_counts(), (2, 0));
         });
     }
@@ -124,6 +130,22 @@ fn a_job_that_is_called_back_is_done_or_cancelled_and_never_both() {
         let expected = if in_time { -libc::ECANCELED } else { 0 };
         assert_eq!(reaper.reap().result, expected);
         assert!(reaper.answers.next().is_none(), "answered twice");
+        drop(workers);
+        reaper.outlive();
         assert_eq!(syscalls::take_counts(), (u32::from(!in_time), 0));
+    });
+}
+
+#[test]
+fn an_open_that_ends_after_its_ring_is_closed_where_it_ends() {
+    model("an open is begun, the ring ends", || {
+        let reaper = Reaper::new();
+        let workers = Workers::new(&reaper.answers, 1, true);
+        dispatch(&workers, 1);
+        reaper.answers.close();
+        drop(workers);
+        reaper.outlive();
+        let handed_out = u32::from(reaper.answers.next().is_some());
+        assert_eq!(syscalls::take_counts(), (1, 1 - handed_out));
     });
 }
