@@ -62,6 +62,7 @@ mod request;
 pub mod retry;
 pub mod ring;
 pub mod stream;
+mod sync;
 mod syscalls;
 mod table;
 mod threads;

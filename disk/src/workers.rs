@@ -6,12 +6,13 @@
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread;
+use std::sync::PoisonError;
 use std::time::Duration;
 
 use crate::kernel::{Call, Completion, Entry};
+use crate::sync::{
+    Arc, AtomicBool, AtomicU64, AtomicUsize, Builder, Condvar, Mutex, MutexGuard, Ordering,
+};
 use crate::syscalls;
 
 /// A thread with nothing to do for this long ends; io-wq does the same.
@@ -234,7 +235,7 @@ impl Workers {
         let mut queue = self.shared.queue();
         if queue.idle as usize <= queue.jobs.len() && queue.threads < self.threads_max {
             let shared = Arc::clone(&self.shared);
-            let spawned = thread::Builder::new()
+            let spawned = Builder::new()
                 .name("ambidex-disk".to_owned())
                 .stack_size(STACK_BYTES)
                 .spawn(move || shared.work());

@@ -7,7 +7,6 @@ use std::io;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::task::{Context, Poll as Progress, Waker};
 use std::time::Duration;
 
@@ -213,12 +212,9 @@ impl Engine {
 
     fn end(&mut self, patience: Duration) -> Report {
         let core = Rc::clone(&self.handle.core);
-        if core.shared.closed.swap(true, Ordering::AcqRel) {
+        let Some(never_adopted) = core.shared.close() else {
             return Report::default();
-        }
-        let arrivals = std::mem::take(&mut *core.shared.arrivals());
-        let never_adopted = arrivals.len();
-        drop(arrivals);
+        };
         let tasks_cancelled = never_adopted + core.tasks.cancel_all();
         let mut report = Report {
             tasks_cancelled,

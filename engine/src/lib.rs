@@ -38,6 +38,7 @@ pub mod metrics;
 mod nested;
 pub mod poll;
 mod remote;
+mod sync;
 mod tasks;
 pub mod timers;
 #[cfg(feature = "tracing")]

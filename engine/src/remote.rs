@@ -3,14 +3,13 @@
 use std::fmt;
 use std::future::Future;
 use std::io;
-use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use ambidex_net as net;
 use ambidex_net::Socket;
 use ambidex_net::socket::Protocol;
 
 use crate::handle::Handle;
+use crate::sync::{Arc, Ordering};
 use crate::tasks::Shared;
 
 /// Work that waits to be adopted.

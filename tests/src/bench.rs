@@ -5,7 +5,7 @@ use std::future::Future;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::sim::{backends, drive, skip};
+use crate::sim::{backends, drive, poison, skip};
 use ambidex::disk::{Choice, File, OpenOptions, Options, Ring};
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 use tempfile::TempDir;
@@ -76,7 +76,7 @@ impl Bench {
 
     fn with(options: &Options, directory: &Path) -> io::Result<Bench> {
         Ok(Bench {
-            ring: Ring::new(options)?,
+            ring: poison::ring(options)?,
             directory: directory.to_owned(),
             _own: None,
         })

@@ -7,10 +7,10 @@ use std::os::unix::fs::symlink;
 use std::pin::pin;
 
 use ambidex::disk::{
-    Backend, Choice, Flush, IoBufMut, OpenOptions, Options, Outcome, Pool, Resolve, Ring,
+    Backend, Choice, Flush, IoBufMut, OpenOptions, Options, Outcome, Pool, Resolve,
 };
 use ambidex_tests::bench::{self, Bench, errno};
-use ambidex_tests::sim::{descriptors, drive, poll_once, turn, wait_for_completion};
+use ambidex_tests::sim::{descriptors, drive, poison, poll_once, turn, wait_for_completion};
 
 const DISK: &str = env!("CARGO_TARGET_TMPDIR");
 
@@ -185,7 +185,7 @@ fn with_too_few_entries_or_credits_or_operations_loading_goes_step_by_step() {
         without("CLOSE"),
         untabled,
     ] {
-        let mut ring = Ring::new(&options).expect("a ring");
+        let mut ring = poison::ring(&options).expect("a ring");
         let dir = OpenOptions::new().directory();
         let handle = ring.handle();
         let dir = drive(&mut ring, dir.open(&handle, own.path())).expect("a directory");
@@ -288,7 +288,7 @@ fn a_full_table_is_an_error_that_says_so_and_places_come_back() {
         table_entries: 2,
         ..Options::default()
     };
-    let Ok(mut ring) = Ring::new(&options) else {
+    let Ok(mut ring) = poison::ring(&options) else {
         return ambidex_tests::sim::skip("a full table", "no io_uring");
     };
     let handle = ring.handle();

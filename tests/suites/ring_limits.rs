@@ -15,8 +15,8 @@ use std::time::Duration;
 
 use ambidex::disk::{BufResult, Choice, File, IoBuf, OpenOptions, Options, Pool};
 use ambidex::net::{TcpListener, TcpStream};
-use ambidex::{Engine, Handle};
-use ambidex_tests::sim::{Patience, backends, descriptors, poll_once};
+use ambidex::{Builder, Engine, Handle};
+use ambidex_tests::sim::{Patience, backends, descriptors, poison, poll_once};
 use bytes::BytesMut;
 use rustix::fs::{CWD, Mode, mkfifoat};
 use rustix::process::{Signal, kill_process};
@@ -29,7 +29,9 @@ fn engine(choice: Choice, sq_entries: u32, cq_entries: u32) -> Engine {
         cq_entries,
         ..Options::default()
     };
-    Engine::builder().disk(options).build().expect("an engine")
+    poison::builder(options)
+        .and_then(Builder::build)
+        .expect("an engine")
 }
 
 fn content(length: usize) -> Vec<u8> {

@@ -5,8 +5,7 @@ use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
 use std::mem;
 use std::rc::Rc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::PoisonError;
 use std::task::{Poll, Wake, Waker};
 
 use async_task::Runnable;
@@ -14,6 +13,7 @@ use slab::Slab;
 
 use crate::doorbell::Doorbell;
 use crate::remote::Arrival;
+use crate::sync::{Arc, AtomicBool, Mutex, MutexGuard, Ordering, yield_now};
 use crate::tasks::join::{JoinHandle, Supervised};
 
 /// What other threads may touch of an engine.
@@ -51,6 +51,16 @@ impl Shared {
     fn schedule(&self, runnable: Runnable) {
         self.ready().push_back(runnable);
         self.doorbell.ring();
+    }
+
+    /// Nothing is adopted any more. Tells how many arrivals that makes void, or nothing if it had been closed
+    /// before.
+    pub(crate) fn close(&self) -> Option<usize> {
+        if self.closed.swap(true, Ordering::AcqRel) {
+            return None;
+        }
+        let arrivals = mem::take(&mut *self.arrivals());
+        Some(arrivals.len())
     }
 
     /// Whether the main future was woken since it was last asked.
@@ -213,7 +223,7 @@ impl Tasks {
             }
             if none_ready {
                 // A waker on another thread has marked a task and not pushed it yet.
-                std::thread::yield_now();
+                yield_now();
             }
         }
     }

@@ -3,6 +3,7 @@
 pub mod clock;
 pub mod disk;
 pub mod net;
+pub mod poison;
 pub mod rng;
 pub mod world;
 
@@ -117,7 +118,7 @@ pub fn skip(what: &str, why: &str) {
 /// If it cannot be had.
 #[must_use]
 pub fn ring(choice: Choice, entries: u32) -> Ring {
-    Ring::new(&Options {
+    poison::ring(&Options {
         choice,
         sq_entries: entries,
         cq_entries: entries,

@@ -28,11 +28,12 @@ pub fn seeds(fixed: u64) -> Vec<u64> {
     vec![seed.unwrap_or_else(|error| panic!("AMBIDEX_SEED={word}: {error}"))]
 }
 
-/// Runs `count` schedules of `test`, spread over its [`seeds`], and prints count and seeds before the first. A schedule
-/// that panics is named together with the seed that replays it as the first of its run.
+/// Runs `count` schedules of `test`, or `AMBIDEX_SCHEDULES_MAX` if that is less, spread over its [`seeds`], and prints
+/// count and seeds before the first. A schedule that panics is named together with the seed that replays it as the first
+/// of its run.
 pub fn schedules(test: &str, fixed: u64, count: u64, mut schedule: impl FnMut(&mut Rng)) {
     let seeds = seeds(fixed);
-    let each = count.div_ceil(seeds.len() as u64);
+    let each = count.min(schedules_max()).div_ceil(seeds.len() as u64);
     for seed in seeds {
         // Not by way of `print!`, which the test harness hides when all is well.
         let _ = writeln!(
@@ -131,6 +132,13 @@ pub fn prove(
         lane,
         &format!("{count} schedules of {test}, seeds {seeds}, {rate}/s"),
     );
+/// Tools that slow a program down a hundred times set `AMBIDEX_SCHEDULES_MAX`.
+fn schedules_max() -> u64 {
+    let Ok(word) = env::var("AMBIDEX_SCHEDULES_MAX") else {
+        return u64::MAX;
+    };
+    let parsed = word.parse();
+    parsed.unwrap_or_else(|error| panic!("AMBIDEX_SCHEDULES_MAX={word}: {error}"))
 }
 
 /// Says which schedule was under way when the test panicked.

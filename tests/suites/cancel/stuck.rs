@@ -8,7 +8,7 @@ use std::rc::Rc;
 use ambidex::disk::{Choice, File, Op, OpId, OpenOptions, Options, Ring};
 use ambidex_tests::rig::fuse::{self, CACHED, Pace, Rig, Script};
 use ambidex_tests::sim::disk::CountedBuf;
-use ambidex_tests::sim::{HANG, backends, drive, poll_once, skip, turn, turn_until};
+use ambidex_tests::sim::{HANG, backends, drive, poison, poll_once, skip, turn, turn_until};
 
 use super::{called_back, carried_out, outcome, reading};
 
@@ -34,7 +34,7 @@ impl Stuck {
             workers_max: 1,
             ..Options::default()
         };
-        let mut ring = Ring::new(&options).expect("a ring");
+        let mut ring = poison::ring(&options).expect("a ring");
         let handle = ring.handle();
         let path = directory.path().join("held");
         let file = drive(&mut ring, File::open(&handle, path)).expect("open");

@@ -5,11 +5,11 @@ use std::path::Path;
 use std::pin::pin;
 use std::rc::Rc;
 
+use ambidex::Handle;
 use ambidex::disk::{Choice, File, Options, Outcome};
-use ambidex::{Engine, Handle};
 use ambidex_tests::loops::run_on;
-use ambidex_tests::sim::backends;
 use ambidex_tests::sim::disk::CountedBuf;
+use ambidex_tests::sim::{backends, poison};
 use rustix::fs::{CWD, Mode, mkfifoat};
 
 use super::called_back;
@@ -24,7 +24,7 @@ fn stuck<T>(choice: Choice, test: impl AsyncFnOnce(Handle, &Path) -> T) -> T {
         workers_max: 1,
         ..Options::default()
     };
-    let builder = Engine::builder().disk(options);
+    let builder = poison::builder(options).expect("a ring");
     let mut engine = builder.build().expect("an engine");
     run_on(&mut engine, async |io| {
         let (own, path) = (io.clone(), fifo.clone());

@@ -9,7 +9,7 @@ use std::rc::Rc;
 
 use ambidex::disk::{Choice, File, Options, Pool, Ring};
 use ambidex_tests::sim::disk::CountedBuf;
-use ambidex_tests::sim::{descriptors, drive, poll_once, turn, turn_until};
+use ambidex_tests::sim::{descriptors, drive, poison, poll_once, turn, turn_until};
 use rustix::fs::{CWD, Mode, mkfifoat};
 use tempfile::TempDir;
 
@@ -36,7 +36,7 @@ impl Scene {
             ..Options::default()
         };
         let scene = Scene {
-            ring: Ring::new(&options).expect("a ring"),
+            ring: poison::ring(&options).expect("a ring"),
             directory: TempDir::new().expect("a directory"),
             alive: Rc::default(),
             pool: Pool::new(1, 4096),

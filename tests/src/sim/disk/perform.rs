@@ -7,6 +7,7 @@ use std::slice;
 
 use ambidex::disk::kernel::{Attribute, Call, Entry, Naming, Way};
 
+use super::super::poison;
 use super::super::rng::chance;
 use super::names::Renaming;
 use super::tree::Errno;
@@ -61,10 +62,12 @@ impl World {
             unsafe { start.write_bytes(POISON, length) };
         }
         self.lent.insert(entry.user_data, gather(&sources));
+        poison::lay(&entry.call);
     }
 
     /// Looks whether both are as they were.
     pub(super) fn check(&mut self, entry: &Entry) {
+        poison::lift(&entry.call);
         let (targets, sources) = buffers(&entry.call);
         for (start, length) in targets {
             // SAFETY: as in `mark`; nobody else may touch them meanwhile.
