@@ -1,6 +1,7 @@
 //! What the suites share: the server as a black box, a strict HTTP client, document trees and
 //! fault rigs.
 
+pub mod alone;
 pub mod bench;
 #[cfg(doctest)]
 pub mod book;
