@@ -8,6 +8,7 @@ pub mod book;
 pub mod client;
 pub mod hosted;
 pub mod loops;
+pub mod pages;
 pub mod rig;
 pub mod server;
 pub mod sim;

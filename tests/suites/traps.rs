@@ -9,6 +9,8 @@ mod hosts;
 mod hyper;
 #[path = "traps/loans.rs"]
 mod loans;
+#[path = "traps/page.rs"]
+mod page;
 #[path = "traps/wakes.rs"]
 mod wakes;
 

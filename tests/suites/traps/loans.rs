@@ -148,7 +148,7 @@ fn reads_in_flight_keep_to_their_file_however_soon_its_number_is_used_again() {
 /// A cached read ends while it is being submitted. Were the next begun from within, each would deepen the stack.
 #[test]
 fn a_million_cached_reads_in_a_chain_take_no_stack() {
-    let reads = times(20_000, 1_000_000);
+    let reads = times(10_000, 1_000_000);
     let (_own, path) = directory(DISK, 4096);
     for choice in backends("a small stack") {
         let path = path.clone();
@@ -172,7 +172,7 @@ fn a_million_cached_reads_in_a_chain_take_no_stack() {
 /// The same for operations by token: each is begun where the last one's completion is taken.
 #[test]
 fn a_read_begun_at_each_completion_deepens_no_stack() {
-    let reads = times(20_000, 200_000);
+    let reads = times(10_000, 200_000);
     let (_own, path) = directory(DISK, 4096);
     for choice in backends("a small stack, by token") {
         let path = path.clone();
