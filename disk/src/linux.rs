@@ -173,6 +173,13 @@ impl Uring {
             capabilities,
         };
         uring.disarm();
+        // A sandbox may allow the ring and deny its use.
+        if let Err(error) = uring.enter_with(0) {
+            let errno = error.raw_os_error();
+            if let Some(libc::EPERM | libc::EACCES | libc::ENOSYS) = errno {
+                return Err(error);
+            }
+        }
         Ok(uring)
     }
 }

@@ -22,17 +22,12 @@ mod strangers;
 #[path = "bad_use/tasks.rs"]
 mod tasks;
 
-use std::env;
-use std::process::Command;
-
 use ambidex::Engine;
 use ambidex::disk::{Choice, Options};
+use ambidex_tests::alone::alone;
 use ambidex_tests::sim::backends;
 
 const DISK: &str = env!("CARGO_TARGET_TMPDIR");
-
-/// Tells the process that a test runs in that it is alone there.
-const ALONE: &str = "AMBIDEX_TESTS_ALONE";
 
 fn engine(choice: Choice) -> Engine {
     let options = Options {
@@ -46,24 +41,4 @@ fn engine(choice: Choice) -> Engine {
 fn engines(test: &str) -> impl Iterator<Item = (Choice, Engine)> {
     let choices = backends(test).into_iter();
     choices.map(|choice| (choice, engine(choice)))
-}
-
-/// Runs the test `name` of this suite again in a process of its own, whose limits and children are nobody else's. True
-/// in that process.
-fn alone(name: &str) -> bool {
-    if env::var_os(ALONE).is_some() {
-        return true;
-    }
-    let mut command = Command::new(env::current_exe().expect("this program"));
-    command.args(["--exact", name]).env(ALONE, "1");
-    let output = command.output().expect("a process");
-    let said = String::from_utf8_lossy(&output.stdout);
-    let complained = String::from_utf8_lossy(&output.stderr);
-    assert!(
-        output.status.success(),
-        "{}: {said}{complained}",
-        output.status
-    );
-    assert!(said.contains("1 passed"), "{said}");
-    false
 }
