@@ -38,7 +38,8 @@ pub(crate) struct Seam {
     /// Lent to entries: kept to the end, and each only once.
     buffers: Vec<Box<[u8]>>,
     paths: Vec<CString>,
-    hows: Vec<Box<OpenHow>>,
+    /// How each is opened.
+    how: Box<OpenHow>,
     /// A pipe that nothing is written to before [`Seam::let_go`].
     pipe: (OwnedFd, OwnedFd),
     noted: Vec<String>,
@@ -53,7 +54,10 @@ impl Seam {
             file: -1,
             buffers: Vec::new(),
             paths: Vec::new(),
-            hows: Vec::new(),
+            how: Box::new(OpenHow {
+                flags: (libc::O_RDWR | libc::O_CLOEXEC) as u64,
+                ..OpenHow::default()
+            }),
             pipe: pipe_with(PipeFlags::CLOEXEC).expect("a pipe"),
             noted: Vec::new(),
         };
@@ -107,6 +111,16 @@ impl Seam {
         }
     }
 
+    /// Waits until there is something to reap: the bell cannot be armed.
+    fn wait_for_completion(&mut self) {
+        let patience = Patience::new();
+        while self.kernel.arm() {
+            std::thread::yield_now();
+            patience.check("a completion");
+        }
+        self.kernel.disarm();
+    }
+
     fn let_go(&self) {
         match &self.control {
             Some(control) => {
@@ -133,14 +147,10 @@ impl Seam {
 
     fn opening(&mut self, path: CString) -> Call {
         self.paths.push(path);
-        self.hows.push(Box::new(OpenHow {
-            flags: (libc::O_RDWR | libc::O_CLOEXEC) as u64,
-            ..OpenHow::default()
-        }));
         Call::Open {
             dir: libc::AT_FDCWD,
             path: self.paths.last().expect("just pushed").as_ptr(),
-            how: &raw const **self.hows.last().expect("just pushed"),
+            how: &raw const *self.how,
         }
     }
 

@@ -163,11 +163,7 @@ pub(super) const ALL: &[Behaviour<Seam>] = &[
             let read = s.reading(0, 10);
             s.push(vec![s.entry(1, read)]);
             s.enter();
-            // Posted, and not reaped.
-            while s.kernel.arm() {
-                std::thread::yield_now();
-            }
-            s.kernel.disarm();
+            s.wait_for_completion();
             s.kernel.cancel(1);
             let answers = s.reap(1);
             s.answers(&answers);
@@ -200,12 +196,7 @@ pub(super) const ALL: &[Behaviour<Seam>] = &[
             let read = s.reading(0, 10);
             s.push(vec![s.entry(1, read)]);
             s.enter();
-            let patience = ambidex_tests::sim::Patience::new();
-            while s.kernel.arm() {
-                std::thread::yield_now();
-                patience.check("a completion");
-            }
-            s.kernel.disarm();
+            s.wait_for_completion();
             s.note("work");
             let answers = s.reap(1);
             s.answers(&answers);
