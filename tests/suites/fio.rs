@@ -17,8 +17,10 @@ use std::path::Path;
 use std::process::{Command, Output};
 use std::sync::LazyLock;
 
+use ambidex::disk::Choice;
 use ambidex_tests::rig::skipped;
-use ambidex_tests::server::{Backend, backends, built, finish};
+use ambidex_tests::server::{built, finish};
+use ambidex_tests::sim::backends;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -39,6 +41,15 @@ fn size() -> &'static str {
     }
 }
 
+/// The value of `AMBIDEX_DISK`.
+fn name(backend: Choice) -> &'static str {
+    match backend {
+        Choice::Uring => "uring",
+        Choice::Threads => "threads",
+        Choice::Auto => "auto",
+    }
+}
+
 /// What fio and the shim say of one run.
 struct Run {
     output: Output,
@@ -51,7 +62,7 @@ struct Run {
 
 impl Run {
     /// Has fio do `jobs` in `folder`, with these further variables.
-    fn new(folder: &Path, backend: Backend, jobs: &[Job], envs: &[(&str, &str)]) -> Run {
+    fn new(folder: &Path, backend: Choice, jobs: &[Job], envs: &[(&str, &str)]) -> Run {
         let text: String = jobs.iter().map(Job::text).collect();
         fs::write(folder.join("jobs"), text).expect("a file of jobs");
         let tally = TempDir::new().expect("a directory");
@@ -61,7 +72,7 @@ impl Run {
             // A pipe would not hold all that it says.
             .args(["--output-format=json", "--output=told", "jobs"])
             .env("LD_PRELOAD", &*SHIM)
-            .env("AMBIDEX_DISK", backend.name())
+            .env("AMBIDEX_DISK", name(backend))
             .env("AMBIDEX_SHIM_TALLY", tally.path())
             .envs(envs.iter().copied());
         let output = finish(&mut command);
@@ -100,7 +111,7 @@ impl Run {
     }
 
     /// Checks that all went well and by the shim. Tells how many blocks were verified.
-    fn verified(&self, backend: Backend, expected: &[Job]) -> u64 {
+    fn verified(&self, backend: Choice, expected: &[Job]) -> u64 {
         assert!(self.output.status.success(), "{:?}", self.output);
         let jobs = self.jobs();
         assert_eq!(jobs.len(), expected.len());
@@ -120,7 +131,7 @@ impl Run {
             reads += ios("read");
             writes += ios("write");
         }
-        assert_eq!(self.backends, vec![backend.name(); expected.len()]);
+        assert_eq!(self.backends, vec![name(backend); expected.len()]);
         assert_eq!((self.count("reads"), self.count("writes")), (reads, writes));
         for nothing in ["failed", "stale", "bugs"] {
             assert_eq!(self.count(nothing), 0, "{nothing}: {:?}", self.tally);
@@ -148,7 +159,7 @@ fn fio_finds_each_block_as_it_wrote_it() {
     }
     let jobs = job::matrix(size(), memory.as_ref().map(TempDir::path));
     let (mut verified, mut runs, mut bytes) = (0, 0, 0);
-    for backend in backends() {
+    for backend in backends("fio") {
         for face in ["token", "task"] {
             let folder = TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).expect("a directory");
             let run = Run::new(
@@ -177,7 +188,7 @@ fn fio_notices_a_byte_that_was_flipped_and_a_write_that_was_lost() {
     }
     let both = [Job::new("randwrite", 8)];
     let apart = job::pair("randread", 8, "direct=1", "128k");
-    for backend in backends() {
+    for backend in backends("fio with faults") {
         for (face, fault, jobs) in [
             ("token", "flip", &both[..]),
             ("task", "flip", &apart),
