@@ -68,7 +68,7 @@ fn overwrite(address: *mut u8) {
 
 fn free(address: *mut u8) {
     let layout = Layout::array::<u8>(BYTES).expect("small");
-    // SAFETY: none: the kernel has it. The process ends with the completion.
+    // SAFETY: none: the kernel has it. The process ends here.
     unsafe { dealloc(address, layout) };
 }
 
@@ -111,11 +111,11 @@ fn writing_a_lent_buffer_ends_the_process() {
 }
 
 #[test]
-fn freeing_a_lent_buffer_ends_the_process_at_its_completion() {
+fn freeing_a_lent_buffer_ends_the_process() {
     check(
-        "freeing_a_lent_buffer_ends_the_process_at_its_completion",
+        "freeing_a_lent_buffer_ends_the_process",
         free,
-        "lent memory was freed",
+        "lent memory is freed",
     );
 }
 

@@ -1,9 +1,9 @@
 //! Memory that nobody may touch while the kernel has it, held to by AddressSanitizer.
 //!
 //! A suite asks here for its ring or engine. With the feature `asan` (`tests/lanes/asan`) a [`Poisoning`] stands before
-//! the real kernel: each buffer is poisoned from its push to its completion, so that whoever reads or writes it in
-//! between ends the process with a report, and so does a completion whose buffer was freed meanwhile. What the kernel
-//! still has when its ring goes stays poisoned. Without the feature all this is nothing.
+//! the real kernel: each buffer is poisoned from its push to its completion, so that whoever reads, writes or frees it in
+//! between ends the process with a report. What the kernel still has when its ring goes stays poisoned. Without the
+//! feature all this is nothing.
 #![allow(unsafe_code)]
 
 use std::collections::HashMap;
@@ -11,7 +11,7 @@ use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{BorrowedFd, OwnedFd};
 
-use ambidex::disk::kernel::{self, Attribute, Call, Completion, Entry, Naming, Way};
+use ambidex::disk::kernel::{self, Attribute, Call, Completion, Entry, Naming};
 use ambidex::disk::{Capabilities, Kernel, Metadata, Options, Ring};
 use ambidex::{Builder, Engine};
 
@@ -49,73 +49,43 @@ fn kernel(options: &Options) -> io::Result<Box<dyn Kernel>> {
 /// The part of a buffer that a call lends: where it begins, and its length.
 type Part = (*const u8, usize);
 
-/// What `call` has the kernel fill, and what it has it read. Of the rest, paths and descriptions, a worker thread of
-/// this process reads some itself.
-fn parts(call: &Call) -> (Vec<Part>, Vec<Part>) {
-    let one = |start: *const u8, length: u32| vec![(start, length as usize)];
+/// What `call` lends. Not the rest that it points to, paths and descriptions: worker threads of this process read those.
+fn parts(call: &Call) -> Vec<Part> {
     match *call {
         Call::Read { buffer, length, .. }
         | Call::Entries { buffer, length, .. }
-        | Call::Attribute {
-            value: buffer,
-            length,
-            attribute: Attribute::Get | Attribute::List,
-            ..
-        }
         | Call::Name {
             naming: Naming::ReadLink { buffer, length },
             ..
-        } => (one(buffer, length), Vec::new()),
-        Call::Status { into, .. } => (vec![(into.cast(), size_of_val_of(into))], Vec::new()),
-        Call::Write { buffer, length, .. } => (Vec::new(), one(buffer, length)),
-        Call::Attribute {
-            value,
+        }
+        | Call::Attribute {
+            value: buffer,
             length,
-            attribute: Attribute::Set { .. },
+            attribute: Attribute::Get | Attribute::List | Attribute::Set { .. },
             ..
-        } => (Vec::new(), one(value, length)),
-        Call::Vectored {
-            buffers,
-            count,
-            way,
-            ..
-        } => {
+        } => vec![(buffer, length as usize)],
+        Call::Write { buffer, length, .. } => vec![(buffer, length as usize)],
+        Call::Status { into, .. } => vec![(into.cast(), size_of::<libc::statx>())],
+        Call::Vectored { buffers, count, .. } => {
             // SAFETY: the pusher keeps the descriptions until the completion.
             let all = unsafe { std::slice::from_raw_parts(buffers, count as usize) };
-            let all = all
-                .iter()
-                .map(|one| (one.iov_base.cast_const().cast(), one.iov_len))
-                .collect();
-            match way {
-                Way::Read => (all, Vec::new()),
-                Way::Write => (Vec::new(), all),
-            }
+            let part = |one: &libc::iovec| (one.iov_base.cast_const().cast(), one.iov_len);
+            all.iter().map(part).collect()
         }
-        _ => (Vec::new(), Vec::new()),
+        _ => Vec::new(),
     }
-}
-
-fn size_of_val_of<T>(_: *const T) -> usize {
-    size_of::<T>()
 }
 
 /// From now on nobody may touch what `call` lends.
 pub fn lay(call: &Call) {
-    let (targets, sources) = parts(call);
-    for (start, length) in targets.into_iter().chain(sources) {
+    for (start, length) in parts(call) {
         shadow::poison(start, length);
     }
 }
 
-/// What `call` has lent is its owner's again. Ends the process if it was freed meanwhile.
+/// What `call` has lent is its owner's again. Several writes may share a buffer: the first to end lifts it for all.
 pub fn lift(call: &Call) {
-    let (targets, sources) = parts(call);
-    for (start, length) in targets {
-        shadow::check(start, length);
-        shadow::unpoison(start, length);
-    }
-    // Several writes may share one buffer: the first to end lifts it for all.
-    for (start, length) in sources {
+    for (start, length) in parts(call) {
         shadow::unpoison(start, length);
     }
 }
@@ -223,28 +193,32 @@ impl Kernel for Poisoning {
     }
 }
 
-/// AddressSanitizer's side: `sanitizer/asan_interface.h`.
+/// AddressSanitizer's side: `sanitizer/asan_interface.h` and `sanitizer/allocator_interface.h`.
 #[cfg(feature = "asan")]
 mod shadow {
     use std::ffi::c_void;
+    use std::io::Write;
+    use std::sync::Once;
 
-    /// One byte of shadow tells of so many.
-    const GRANULE: usize = 8;
+    type Allocated = extern "C" fn(*const c_void, usize);
+    type Freed = extern "C" fn(*const c_void);
 
     unsafe extern "C" {
         fn __asan_poison_memory_region(start: *const c_void, length: usize);
         fn __asan_unpoison_memory_region(start: *const c_void, length: usize);
-        fn __asan_address_is_poisoned(address: *const c_void) -> i32;
-        fn __asan_describe_address(address: *const c_void);
-        fn __asan_get_free_stack(
-            address: *const c_void,
-            trace: *mut *const c_void,
-            size: usize,
-            thread: *mut i32,
-        ) -> usize;
+        fn __asan_region_is_poisoned(start: *const c_void, length: usize) -> *const c_void;
+        fn __sanitizer_get_ownership(start: *const c_void) -> i32;
+        fn __sanitizer_get_allocated_size(start: *const c_void) -> usize;
+        fn __sanitizer_install_malloc_and_free_hooks(allocated: Allocated, freed: Freed) -> i32;
+        fn __sanitizer_print_stack_trace();
     }
 
     pub(super) fn poison(start: *const u8, length: usize) {
+        static HOOKS: Once = Once::new();
+        HOOKS.call_once(|| {
+            // SAFETY: both functions live as long as the process.
+            unsafe { __sanitizer_install_malloc_and_free_hooks(allocated, freed) };
+        });
         // SAFETY: only shadow memory is written.
         unsafe { __asan_poison_memory_region(start.cast(), length) };
     }
@@ -254,27 +228,23 @@ mod shadow {
         unsafe { __asan_unpoison_memory_region(start.cast(), length) };
     }
 
-    /// Ends the process if this memory has not been poisoned all the time, or was freed.
-    pub(super) fn check(start: *const u8, length: usize) {
-        let skipped = start.align_offset(GRANULE);
-        if skipped + GRANULE > length {
+    extern "C" fn allocated(_start: *const c_void, _length: usize) {}
+
+    /// AddressSanitizer itself lets poisoned memory be freed.
+    extern "C" fn freed(start: *const c_void) {
+        // SAFETY: it takes any pointer.
+        if unsafe { __sanitizer_get_ownership(start) } == 0 {
             return;
         }
-        let whole: *const c_void = start.wrapping_add(skipped).cast();
+        // SAFETY: the start of an allocation, which is not freed yet.
+        let length = unsafe { __sanitizer_get_allocated_size(start) };
         // SAFETY: only shadow memory is read.
-        let lent = unsafe { __asan_address_is_poisoned(whole) } == 1;
-        let (mut trace, mut thread) = ([std::ptr::null(); 1], 0);
-        // SAFETY: it writes at most one address, and a thread's number.
-        let freed = unsafe {
-            __asan_get_free_stack(whole, trace.as_mut_ptr(), trace.len(), &raw mut thread)
-        } > 0;
-        if lent && !freed {
-            return;
+        if !unsafe { __asan_region_is_poisoned(start, length) }.is_null() {
+            let _ = std::io::stderr().write_all(b"ERROR: lent memory is freed here:\n");
+            // SAFETY: it only prints.
+            unsafe { __sanitizer_print_stack_trace() };
+            std::process::abort();
         }
-        eprintln!("ERROR: lent memory was freed before its completion");
-        // SAFETY: it only describes.
-        unsafe { __asan_describe_address(whole) };
-        std::process::abort();
     }
 }
 
@@ -282,5 +252,4 @@ mod shadow {
 mod shadow {
     pub(super) fn poison(_start: *const u8, _length: usize) {}
     pub(super) fn unpoison(_start: *const u8, _length: usize) {}
-    pub(super) fn check(_start: *const u8, _length: usize) {}
 }

@@ -66,11 +66,12 @@ fn a_task_that_is_woken_while_the_engine_ends_is_dropped_once() {
         task.detach();
         engine.handle.tasks.run(1);
         let waker: Waker = waker.take().expect("it was polled");
+        let passed = crossing.clone();
         let other = spawn(move || {
-            crossing.pass();
+            passed.pass();
             waker.wake();
         });
-        check_end(&engine, &drops, other);
+        check_end(&engine, &crossing, &drops, other);
     });
 }
 
@@ -86,16 +87,18 @@ fn a_task_that_is_aborted_while_the_engine_ends_is_dropped_once() {
             std::future::pending::<()>().await;
         });
         engine.handle.tasks.run(1);
+        let passed = crossing.clone();
         let other = spawn(move || {
-            crossing.pass();
+            passed.pass();
             task.abort();
         });
-        check_end(&engine, &drops, other);
+        check_end(&engine, &crossing, &drops, other);
     });
 }
 
 /// Ends an engine with one task, while `other` calls it.
-fn check_end(engine: &Loop, drops: &Cell<u32>, other: JoinHandle<()>) {
+fn check_end(engine: &Loop, crossing: &Crossing, drops: &Cell<u32>, other: JoinHandle<()>) {
+    crossing.pass();
     assert_eq!(engine.end(), (0, 1));
     other.join().expect("called");
     assert_eq!(drops.get(), 1);
