@@ -174,7 +174,7 @@ impl Uring {
         };
         uring.disarm();
         // A sandbox may allow the ring and deny its use.
-        if let Err(error) = uring.enter_with(0) {
+        if let Err(error) = uring.enter_with(0, ENTER_GETEVENTS) {
             let errno = error.raw_os_error();
             if let Some(libc::EPERM | libc::EACCES | libc::ENOSYS) = errno {
                 return Err(error);

@@ -98,7 +98,6 @@ pub fn built(target: &[&str], name: &str) -> PathBuf {
         .args(["--profile", &profile()])
         .stdin(Stdio::null())
         .stderr(Stdio::inherit());
-    command.args(["--profile", &profile()]);
     let output = command.output().expect("cargo runs");
     assert!(output.status.success(), "{name} does not build");
     String::from_utf8(output.stdout)
@@ -123,16 +122,6 @@ fn profile() -> String {
     match folder.and_then(OsStr::to_str).expect("a profile's folder") {
         "debug" => "dev".to_owned(),
         name => name.to_owned(),
-    }
-}
-
-/// The profile this test was built in: `target/PROFILE/deps/TEST`.
-fn profile() -> String {
-    let own = std::env::current_exe().expect("a path of our own");
-    let folder = own.ancestors().nth(2).and_then(Path::file_name);
-    match folder.and_then(OsStr::to_str) {
-        Some("debug") | None => "dev".to_owned(),
-        Some(other) => other.to_owned(),
     }
 }
 

@@ -265,7 +265,7 @@ fn a_hung_mount_does_not_take_the_descriptors_of_others() {
     for backend in backends() {
         let tree = Tree::new();
         tree.dir("stuck").file("page", content(1, 1024));
-        let script = Script::new("late").open(Pace::Held);
+        let script = Script::new(b"late".as_slice()).open(Pace::Held);
         let at = tree.path().join("stuck");
         let rig = Rig::mount(&at, UNCACHED, vec![("file", script)]).expect("a mount");
         let server = Server::builder(tree.path()).backend(backend).nofile(64);

@@ -6,9 +6,9 @@
 pub mod blkio;
 pub mod cold;
 pub mod fuse;
-pub mod loopfs;
 pub mod load;
 pub mod loopdisk;
+pub mod loopfs;
 pub mod strace;
 
 use std::fs;

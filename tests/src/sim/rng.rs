@@ -84,7 +84,7 @@ pub fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut words = String::new();
     for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at) % 3 == 0 {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
             words.push(',');
         }
         words.push(digit);
@@ -132,6 +132,8 @@ pub fn prove(
         lane,
         &format!("{count} schedules of {test}, seeds {seeds}, {rate}/s"),
     );
+}
+
 /// Tools that slow a program down a hundred times set `AMBIDEX_SCHEDULES_MAX`.
 fn schedules_max() -> u64 {
     let Ok(word) = env::var("AMBIDEX_SCHEDULES_MAX") else {
