@@ -40,10 +40,12 @@ pub(crate) struct Scene {
 
 type End = (io::Result<usize>, Option<CountedBuf>, Option<File>);
 
+type Work = Pin<Box<dyn Future<Output = End>>>;
+
 /// One operation and who waits for it.
 struct Client {
     kind: Kind,
-    work: Option<Pin<Box<Cancellable<Pin<Box<dyn Future<Output = End>>>>>>>,
+    work: Option<Pin<Box<Cancellable<Work>>>>,
     canceller: Canceller,
     bell: Arc<Bell>,
     cancelled: bool,
