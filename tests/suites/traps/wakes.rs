@@ -117,8 +117,8 @@ fn without_defer_taskrun_interrupted_waits_neither_end_nor_stretch_anything() {
 /// A completion that comes while the eventfd is disabled, or between the last look and the sleep, rings nobody.
 #[test]
 fn eventfd_gate_never_loses_wakeup() {
-    let rounds = times(1_500, 100_000);
-    let (own, _) = directory(DISK, 0);
+    let rounds = times(2_000, 50_000);
+    let (own, data) = directory(DISK, BLOCKS * BLOCK);
     let path = own.path().join("fifo");
     mkfifoat(CWD, &path, Mode::RUSR | Mode::WUSR).expect("a FIFO");
     for mut engine in engines("the gate") {
@@ -127,28 +127,32 @@ fn eventfd_gate_never_loses_wakeup() {
             let mut writer = both.expect("a FIFO");
             // By its path: a pipe that comes as a descriptor is read by threads.
             let fifo = File::open(io.disk(), &path).await.expect("open");
+            let (file, pool) = open_direct(&io, &data).await;
             let before = io.metrics();
-            let (ask, asked) = mpsc::channel();
+            let asked = Arc::new(AtomicUsize::new(0));
+            let ask = Arc::clone(&asked);
             let answering = thread::spawn(move || {
-                for round in asked {
+                for round in 1..=rounds {
+                    // Not asleep: that would hide the moments that matter.
+                    while asked.load(Ordering::SeqCst) < round {
+                        thread::yield_now();
+                    }
                     // At every distance from the moment when the loop falls asleep.
                     (0..round % 256 * 8).for_each(|_| std::hint::spin_loop());
                     writer.write_all(&[round as u8]).expect("write");
                 }
             });
             let mut buffer = Vec::with_capacity(1);
-            for round in 0..rounds {
-                ask.send(round).expect("it listens");
-                for _ in 0..round % 3 {
-                    io.yield_now().await;
-                }
+            for round in 1..=rounds {
+                ask.store(round, Ordering::SeqCst);
                 buffer.clear();
                 let (result, back) = fifo.read_at(buffer, 0).await;
                 assert_eq!(result.expect("read"), 1);
                 assert_eq!(back, [round as u8]);
                 buffer = back;
+                // And one that ends by an interrupt, whenever the disk likes.
+                read_block(&file, &pool, round).await;
             }
-            drop(ask);
             answering.join().expect("the other thread");
             let after = io.metrics();
             assert!(after.sleeps > before.sleeps, "it slept");
