@@ -185,6 +185,13 @@ pub(crate) fn status_cached(fd: BorrowedFd<'_>) -> io::Result<Metadata> {
     Ok(Metadata::from_statx(unsafe { statx.assume_init() }))
 }
 
+/// The flags that a descriptor was opened with: fcntl(2) with `F_GETFL`, which asks no disk.
+pub(crate) fn flags_of(fd: BorrowedFd<'_>) -> io::Result<i32> {
+    // SAFETY: takes no memory.
+    let flags = unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_GETFL) };
+    check(flags as isize).map(|flags| flags as i32)
+}
+
 /// See [`Kernel::duplicate`](crate::Kernel::duplicate).
 pub(crate) fn duplicate(fd: BorrowedFd<'_>) -> io::Result<OwnedFd> {
     fd.try_clone_to_owned()

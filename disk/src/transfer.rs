@@ -12,6 +12,7 @@ use crate::operation;
 use crate::policy::{Lane, Place};
 use crate::request::Request;
 use crate::ring::Handle;
+use crate::syscalls;
 use crate::write::fits;
 
 /// What a copy through memory moves at a time.
@@ -43,7 +44,8 @@ impl File {
     /// # Errors
     /// Those of statx(2) on it; the descriptor is closed then. If the ring has been shut down.
     pub fn from_fd(handle: &Handle, fd: OwnedFd) -> io::Result<File> {
-        File::adopt(handle, fd, None, 0)
+        let flags = syscalls::flags_of(fd.as_fd())?;
+        File::adopt(handle, fd, None, flags)
     }
 
     /// Another descriptor of the same open file, which shares its position and its locks: fcntl(2)

@@ -1,6 +1,7 @@
 //! Direct I/O: aligned by construction, or told what is wrong.
 
 use std::io::ErrorKind;
+use std::os::fd::AsFd;
 
 use ambidex::disk::{DirectIo, File, IoBuf, OpenOptions, Pool};
 use ambidex_tests::bench::{self, Bench};
@@ -88,6 +89,21 @@ fn a_direct_read_ends_within_the_last_block_of_the_file() {
                 ErrorKind::UnexpectedEof
             );
             assert_eq!(&*buffer, &[7; 5000]);
+        });
+    }
+}
+
+#[test]
+fn a_descriptor_from_elsewhere_is_known_for_what_it_was_opened_as() {
+    for (mut bench, file, asked) in direct("O_DIRECT from elsewhere", &[7; 5000]) {
+        let other = file.as_fd().try_clone_to_owned().expect("a descriptor");
+        let other = File::from_fd(&bench.ring.handle(), other).expect("a file");
+        assert_eq!(other.direct_io(), Some(asked));
+        let pool = Pool::new(1, 8192);
+        bench.drive(async {
+            let (result, _) = other.read_exact_at(pool.take().await, 0).await;
+            let error = result.expect_err("the end");
+            assert_eq!(error.kind(), ErrorKind::UnexpectedEof);
         });
     }
 }
