@@ -39,11 +39,12 @@ pub(crate) struct Scene {
 }
 
 type End = (io::Result<usize>, Option<CountedBuf>, Option<File>);
+type Work = Pin<Box<dyn Future<Output = End>>>;
 
 /// One operation and who waits for it.
 struct Client {
     kind: Kind,
-    work: Option<Pin<Box<Cancellable<Pin<Box<dyn Future<Output = End>>>>>>>,
+    work: Option<Pin<Box<Cancellable<Work>>>>,
     canceller: Canceller,
     bell: Arc<Bell>,
     cancelled: bool,
@@ -205,7 +206,7 @@ impl Play {
         let kind = self.scene.kinds[self.clients.len()];
         let (file, handle) = (self.file.clone(), self.ring.handle());
         let buffer = (kind == Kind::Read).then(|| CountedBuf::new(CONTENT.len(), &self.alive));
-        let work: Pin<Box<dyn Future<Output = End>>> = Box::pin(async move {
+        let work: Work = Box::pin(async move {
             match buffer {
                 Some(buffer) => {
                     let (result, buffer) = file.read_at(buffer, 0).await;
