@@ -61,6 +61,33 @@ fn work_from_four_threads_all_arrives_while_the_loop_sleeps_and_wakes() {
 }
 
 #[test]
+fn work_that_arrives_while_the_loop_is_awake_is_not_slept_on() {
+    run(async |io| {
+        let (arrived, remote) = (Arc::new(AtomicBool::new(false)), io.remote());
+        let before = io.metrics().sleeps;
+        let mut sent = false;
+        let woken = poll_fn(|cx| {
+            // From the loop's own thread: it is awake, so that nothing rings.
+            if !std::mem::replace(&mut sent, true) {
+                let (waker, arrived) = (cx.waker().clone(), Arc::clone(&arrived));
+                let work = move |_: Handle| async move {
+                    arrived.store(true, Ordering::SeqCst);
+                    waker.wake();
+                };
+                remote.spawn(work).unwrap();
+            }
+            if arrived.load(Ordering::SeqCst) {
+                Poll::Ready(())
+            } else {
+                Poll::Pending
+            }
+        });
+        io.timeout(HANG, woken).await.expect("a wake was lost");
+        assert_eq!(io.metrics().sleeps, before, "slept on what had arrived");
+    });
+}
+
+#[test]
 fn a_loop_asleep_for_ever_is_woken_by_each_call_from_another_thread() {
     run(async |io| {
         let (asked, ask) = mpsc::channel::<Waker>();
