@@ -61,10 +61,9 @@ impl Sleep {
     /// How often it was written to since it was last asked.
     fn rings(&self) -> u64 {
         let mut count = [0; 8];
-        match (&self.eventfd).read(&mut count) {
-            Ok(_) => u64::from_ne_bytes(count),
-            Err(_) => 0,
-        }
+        // Nothing to read is an error, and so no ring.
+        let read = (&self.eventfd).read_exact(&mut count);
+        read.map_or(0, |()| u64::from_ne_bytes(count))
     }
 
     /// Sleeps until it is written to.

@@ -22,12 +22,12 @@ impl Loop {
 fn what_is_sent_while_the_engine_ends_is_counted_or_refused() {
     model("two threads send, the engine ends", || {
         let engine = Loop::new();
-        let alive = std::sync::Arc::new(());
+        let alive = Arc::new(());
         let senders = [0, 1].map(|_| {
             let remote = Remote {
                 shared: Arc::clone(&engine.shared),
             };
-            let held = std::sync::Arc::clone(&alive);
+            let held = Arc::clone(&alive);
             spawn(move || remote.spawn(move |_| async move { drop(held) }))
         });
         engine.adopt();
@@ -42,7 +42,7 @@ fn what_is_sent_while_the_engine_ends_is_counted_or_refused() {
             .count();
         assert_eq!(arrivals + tasks, accepted, "told that it would run");
         assert!(engine.shared.arrivals().is_empty(), "stranded");
-        assert_eq!(std::sync::Arc::strong_count(&alive), 1, "dropped");
+        assert_eq!(Arc::strong_count(&alive), 1, "dropped");
     });
 }
 
