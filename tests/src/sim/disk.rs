@@ -402,6 +402,7 @@ impl Kernel for FakeDisk {
 
     fn arm(&mut self) -> bool {
         let world = &mut *self.world.borrow_mut();
+        world.finish_early();
         if !world.posted.is_empty() || !world.deferred.is_empty() {
             return false;
         }

@@ -10,6 +10,9 @@ use super::tree::{Node, Rules};
 use super::{Control, World};
 use crate::sim::rng::chance;
 
+/// How often a device is early, in percent.
+const EARLY: u32 = 20;
+
 impl World {
     /// Answers the entry that was taken last, unless it is a device's to answer.
     pub(super) fn finish_at_once(&mut self) {
@@ -20,6 +23,13 @@ impl World {
             self.is_prompt(&last.call) || !self.hang && !chance(&mut self.rng, self.faults.delay);
         if at_once {
             self.finish(self.working.len() - 1);
+        }
+    }
+
+    /// A device finishes something just before the doorbell is armed: it does not ring.
+    pub(super) fn finish_early(&mut self) {
+        if self.paced && !self.hang && chance(&mut self.rng, EARLY) {
+            self.finish_one();
         }
     }
 

@@ -125,6 +125,7 @@ impl Machine {
 
     fn calm(&self) {
         self.hanging.set(false);
+        self.disk.hang(false);
         self.disk.faults(Faults::default());
         self.stale.percent.set(0);
         self.net.faults(self.plan.quiet());
@@ -133,11 +134,7 @@ impl Machine {
 
     fn hang(&self, hanging: bool) {
         self.hanging.set(hanging);
-        let delay = if hanging { 100 } else { self.plan.disk.delay };
-        self.disk.faults(Faults {
-            delay,
-            ..self.plan.disk
-        });
+        self.disk.hang(hanging);
         self.turn();
     }
 

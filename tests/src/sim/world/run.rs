@@ -1,6 +1,7 @@
 //! Running a seed, whatever becomes of it, and making what fails small.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
+use std::io::{self, Write};
 use std::panic::{self, AssertUnwindSafe};
 use std::rc::Rc;
 use std::sync::Once;
@@ -30,6 +31,8 @@ pub struct Outcome {
 thread_local! {
     /// What panics of this thread have said, while a schedule runs; a task's panic ends no schedule.
     static PANICS: RefCell<Option<Vec<String>>> = const { RefCell::new(None) };
+    /// The seed that runs.
+    static SEED: Cell<u64> = const { Cell::new(0) };
 }
 
 /// Has panics within schedules remembered instead of printed.
@@ -41,8 +44,12 @@ fn listen_for_panics() {
             let expected = PANICS.with_borrow_mut(|panics| {
                 let Some(panics) = panics else { return false };
                 panics.push(info.to_string());
-                // A second one while the first unwinds ends the process: say what there is.
-                panics.len() < 3
+                // Panics within panics end the process: say what there is.
+                let many = panics.len() > 2;
+                if many {
+                    let _ = writeln!(io::stderr(), "AMBIDEX_SEED={:#x}: {panics:?}", SEED.get());
+                }
+                !many
             });
             if !expected {
                 before(info);
@@ -57,6 +64,7 @@ pub fn run(seed: u64, cut: Cut, with_log: bool) -> Outcome {
     listen_for_panics();
     // The server's choices are of this generator.
     fastrand::seed(seed);
+    SEED.set(seed);
     PANICS.set(Some(Vec::new()));
     let parts: RefCell<Option<(Rc<Time>, Rc<SimNet>)>> = RefCell::default();
     let result = panic::catch_unwind(AssertUnwindSafe(|| {
