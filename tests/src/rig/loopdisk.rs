@@ -1,4 +1,4 @@
-//! A disk that breaks below a real file system: ext4 on a loop device whose image is a file of a [`fuse`]
+//! A disk that breaks below a real file system: ext4 on a loop device whose image is a file of a [`fuse`](super::fuse)
 //! rig. What the rig delays or fails there, the server meets as a slow or failing disk.
 //!
 //! As with a rig, what waits for this disk can only end when it is healed or dropped: drop it before
