@@ -276,8 +276,8 @@ impl Peer {
             || self.last
             || !self.visit.manner.stays()
             || plan.is_disk_bad()
-            // Who rests between requests makes room for others.
-            || plan.network.shortage > 0 && self.heard.is_empty()
+            // Who rests makes room for others; what was sent and not read goes with the connection.
+            || plan.network.shortage > 0
             || plan.connections_max < plan.visits.len();
         if excused {
             return Ok(());
