@@ -7,6 +7,7 @@
 mod answer;
 mod disk;
 mod epoll;
+mod faults;
 mod kernel;
 mod machine;
 mod net;
@@ -20,7 +21,8 @@ mod time;
 mod transfer;
 
 pub use disk::{SimDisk, Stale};
-pub use net::{Beyond, Network, SimNet, Tally};
+pub use faults::{Network, Tally};
+pub use net::{Beyond, SimNet};
 pub use peer::{Ask, Manner, Request};
 pub use plan::{Cut, FAULTS, Plan, Visit};
 pub use run::{Outcome, run, shrink};

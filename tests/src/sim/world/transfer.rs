@@ -97,11 +97,10 @@ impl SimNet {
             end.arriving = false;
             let closed = end.is_closed();
             let refused = closed && count > 0;
-            let bytes = end.way.drain(..count);
+            let later = end.way.split_off(count);
+            let mut bytes = std::mem::replace(&mut end.way, later);
             if !closed {
-                end.here.extend(bytes);
-            } else {
-                drop(bytes);
+                end.here.append(&mut bytes);
             }
             let ends = end.ending && !end.ended && end.way.is_empty();
             end.ended |= ends;
