@@ -5,6 +5,8 @@
 //! compared (G10).
 
 mod answer;
+mod client;
+mod descriptors;
 mod disk;
 mod epoll;
 mod faults;
@@ -20,6 +22,7 @@ mod tasks;
 mod time;
 mod transfer;
 
+pub use client::Heard;
 pub use disk::{SimDisk, Stale};
 pub use faults::{Network, Tally};
 pub use net::{Beyond, SimNet};
@@ -27,4 +30,3 @@ pub use peer::{Ask, Manner, Request};
 pub use plan::{Cut, FAULTS, Plan, Visit};
 pub use run::{Outcome, run, shrink};
 pub use time::{Event, Time};
-pub use transfer::Heard;

@@ -1,10 +1,9 @@
 //! A network and its epoll sets in memory: the kernel of sockets for a simulated machine.
 
 use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::rc::{Rc, Weak};
 use std::time::Duration;
 
@@ -13,7 +12,7 @@ use rustix::event::EventfdFlags;
 
 use super::epoll::{ERR, HUP, IN, OUT, RDHUP, Report, Set};
 use super::faults::{Network, Tally};
-use super::socket::{End, Listening, Object, Owner};
+use super::socket::{End, Listening, Object};
 use super::time::{Event, Time};
 use crate::sim::rng::chance;
 
@@ -34,7 +33,7 @@ pub(super) struct State {
     pub(super) objects: Vec<Object>,
     /// Objects by descriptor.
     by_fd: Vec<Option<usize>>,
-    sets: Vec<Set>,
+    pub(super) sets: Vec<Set>,
     base: OwnedFd,
     pub(super) tally: Tally,
     open: usize,
@@ -83,7 +82,7 @@ impl State {
         Ok((fd, at))
     }
 
-    fn name(&mut self, fd: usize, object: usize) {
+    pub(super) fn name(&mut self, fd: usize, object: usize) {
         if self.by_fd.len() <= fd {
             self.by_fd.resize(fd + 1, None);
         }
@@ -252,78 +251,6 @@ impl SimNet {
         (Ipv4Addr::LOCALHOST, port).into()
     }
 
-    /// Adds a listener.
-    pub(super) fn add_listener(&self, address: SocketAddr, backlog: usize) -> io::Result<OwnedFd> {
-        let state = &mut *self.state.borrow_mut();
-        let taken = |known: &Listening| known.open && known.address == address;
-        if state.listeners.iter().any(taken) {
-            return failure(libc::EADDRINUSE);
-        }
-        let listener = state.listeners.len();
-        let (fd, object) = state.open(Object::Listener(listener))?;
-        state.listeners.push(Listening {
-            address,
-            queue: VecDeque::new(),
-            backlog,
-            object,
-            open: true,
-        });
-        Ok(fd)
-    }
-
-    pub(super) fn make_set(&self) -> io::Result<OwnedFd> {
-        let state = &mut *self.state.borrow_mut();
-        let set = state.sets.len();
-        state.sets.push(Set::default());
-        Ok(state.open(Object::Epoll(set))?.0)
-    }
-
-    pub(super) fn set_of(&self, epoll: BorrowedFd<'_>) -> io::Result<usize> {
-        let state = self.state.borrow();
-        match state.object(epoll).map(|at| state.objects[at]) {
-            Some(Object::Epoll(set)) => Ok(set),
-            _ => failure(libc::EINVAL),
-        }
-    }
-
-    /// epoll_ctl(2); what is not of this network is taken for an eventfd that nobody reads.
-    pub(super) fn control(
-        &self,
-        set: usize,
-        control: ambidex::net::kernel::Control,
-        fd: BorrowedFd<'_>,
-        flags: u32,
-        token: u64,
-    ) -> io::Result<()> {
-        use ambidex::net::kernel::Control;
-        let state = &mut *self.state.borrow_mut();
-        let known = state.object(fd);
-        if control != Control::Remove
-            && known.is_some_and(|at| matches!(state.objects[at], Object::Stream(_)))
-            && state.strikes(state.network.refuse_watch)
-        {
-            if let Some(Object::Stream(end)) = known.map(|at| state.objects[at]) {
-                state.harm(end);
-            }
-            return failure(libc::ENOMEM);
-        }
-        let object = match known {
-            Some(object) => object,
-            None if control == Control::Add => {
-                let object = state.objects.len();
-                state.objects.push(Object::Foreign);
-                state.name(fd.as_raw_fd() as usize, object);
-                let copy = fd.try_clone_to_owned()?;
-                state.sets[set].foreign.push((object, copy));
-                object
-            }
-            None => return failure(libc::ENOENT),
-        };
-        let foreign = state.objects[object] == Object::Foreign;
-        let mask = if foreign { 0 } else { state.mask(object) };
-        state.sets[set].control(control, object, flags, token, mask)
-    }
-
     /// epoll_wait(2), except that time passes only if nothing else can happen.
     pub(super) fn wait(
         &self,
@@ -395,32 +322,5 @@ impl SimNet {
                 }
             }
         }
-    }
-
-    /// The end of a connection that the engine has by `fd`.
-    pub(super) fn end_of(&self, fd: BorrowedFd<'_>) -> io::Result<usize> {
-        let state = self.state.borrow();
-        match state.object(fd).map(|at| state.objects[at]) {
-            Some(Object::Stream(end)) => Ok(end),
-            Some(_) => failure(libc::EINVAL),
-            None => failure(libc::EBADF),
-        }
-    }
-
-    pub(super) fn release(&self, fd: OwnedFd) {
-        let closed = self
-            .state
-            .borrow_mut()
-            .close(fd.as_fd().as_raw_fd() as usize);
-        match closed {
-            Some(Object::Stream(end)) => self.leave(end),
-            Some(Object::Listener(listener)) => self.stop_listening(listener),
-            _ => {}
-        }
-        drop(fd);
-    }
-
-    pub(super) fn owner(&self, end: usize) -> Owner {
-        self.state.borrow().ends[end].owner
     }
 }
