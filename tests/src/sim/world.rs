@@ -5,8 +5,11 @@
 //! compared (G10).
 
 mod answer;
+mod client;
+mod descriptors;
 mod disk;
 mod epoll;
+mod faults;
 mod kernel;
 mod machine;
 mod net;
@@ -19,10 +22,11 @@ mod tasks;
 mod time;
 mod transfer;
 
+pub use client::Heard;
 pub use disk::{SimDisk, Stale};
-pub use net::{Beyond, Network, SimNet, Tally};
+pub use faults::{Network, Tally};
+pub use net::{Beyond, SimNet};
 pub use peer::{Ask, Manner, Request};
 pub use plan::{Cut, FAULTS, Plan, Visit};
 pub use run::{Outcome, run, shrink};
 pub use time::{Event, Time};
-pub use transfer::Heard;

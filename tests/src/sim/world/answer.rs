@@ -1,8 +1,17 @@
 //! Answers as a client reads them, and the bytes that files have.
 
-/// The bytes of file number `file` from `at` on.
-pub(super) fn content(file: usize, at: usize) -> impl Iterator<Item = u8> {
-    (at..).map(move |at| byte(file, at))
+use std::sync::LazyLock;
+
+use super::plan::{FILES, LARGE};
+
+/// The bytes of file number `file`.
+pub(super) fn content(file: usize) -> &'static [u8] {
+    static CONTENTS: LazyLock<Vec<Vec<u8>>> = LazyLock::new(|| {
+        let all = FILES.into_iter().chain([LARGE]).enumerate();
+        let bytes = |(file, (_, size, _))| (0..size).map(|at| byte(file, at)).collect();
+        all.map(bytes).collect()
+    });
+    &CONTENTS[file]
 }
 
 fn byte(file: usize, at: usize) -> u8 {

@@ -23,9 +23,9 @@ pub(super) fn word(result: &io::Result<usize>) -> u64 {
     }
 }
 
-/// A checksum of some bytes: a trace holds what was moved, not only how much.
+/// A checksum of the first bytes: a trace holds what was moved, not only how much.
 pub(super) fn checksum(bytes: &[u8]) -> u64 {
-    let words = bytes.chunks(8).map(|chunk| {
+    let words = bytes[..bytes.len().min(256)].chunks(8).map(|chunk| {
         let mut word = [0; 8];
         word[..chunk.len()].copy_from_slice(chunk);
         u64::from_le_bytes(word)

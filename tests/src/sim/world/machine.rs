@@ -9,7 +9,8 @@ use fastrand::Rng;
 
 use super::answer::content;
 use super::disk::{SimDisk, Stale};
-use super::net::{Network, SimNet};
+use super::faults::Network;
+use super::net::SimNet;
 use super::plan::Plan;
 use super::time::{Event, Time};
 use crate::sim::disk::{Control, Faults, fake};
@@ -49,9 +50,9 @@ impl Machine {
         let net = SimNet::new(&time, plan.quiet(), plan.seed ^ 1);
         net.bound_turns(TURNS_MAX);
         let (fake, control) = fake(plan.entries, plan.entries, plan.seed ^ 2);
-        for (number, (path, size, cached)) in plan.files().enumerate() {
+        for (number, (path, _, cached)) in plan.files().enumerate() {
             let path = format!("site/{path}");
-            control.file(&path, content(number, 0).take(size).collect());
+            control.file(&path, content(number).to_vec());
             if !cached {
                 control.cold(&path);
             }

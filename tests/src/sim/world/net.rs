@@ -1,10 +1,9 @@
 //! A network and its epoll sets in memory: the kernel of sockets for a simulated machine.
 
 use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::rc::{Rc, Weak};
 use std::time::Duration;
 
@@ -12,56 +11,10 @@ use fastrand::Rng;
 use rustix::event::EventfdFlags;
 
 use super::epoll::{ERR, HUP, IN, OUT, RDHUP, Report, Set};
-use super::socket::{End, Listening, Object, Owner};
+use super::faults::{Network, Tally};
+use super::socket::{End, Listening, Object};
 use super::time::{Event, Time};
 use crate::sim::rng::chance;
-
-/// How likely each fault is, in percent, and how the network is built.
-#[derive(Clone, Copy, Debug)]
-pub struct Network {
-    /// `EINTR` of a wait, an accept, a receive or a send.
-    pub interrupt: u32,
-    /// A send takes fewer bytes than there is room for.
-    pub short_send: u32,
-    /// A connection that is accepted was aborted in the queue (`ECONNABORTED`).
-    pub abort: u32,
-    /// No descriptor is left for an accept (`EMFILE`).
-    pub shortage: u32,
-    /// A wait tells of what is not ready.
-    pub spurious: u32,
-    /// A wait tells of a registration that is gone.
-    pub stale: u32,
-    /// A wait keeps some of what is ready for the next.
-    pub hold_back: u32,
-    /// A change of the epoll set is refused (`ENOMEM`).
-    pub refuse_watch: u32,
-    /// Bytes arrive in pieces.
-    pub pieces: u32,
-    /// How long bytes are on their way, at most.
-    pub latency: Duration,
-    /// Bytes that each direction of a connection holds.
-    pub capacity: usize,
-}
-
-impl Network {
-    /// Without faults.
-    #[must_use]
-    pub fn quiet() -> Network {
-        Network {
-            interrupt: 0,
-            short_send: 0,
-            abort: 0,
-            shortage: 0,
-            spurious: 0,
-            stale: 0,
-            hold_back: 0,
-            refuse_watch: 0,
-            pieces: 0,
-            latency: Duration::from_micros(100),
-            capacity: 64 * 1024,
-        }
-    }
-}
 
 /// What there is in a world beyond its network.
 pub trait Beyond {
@@ -72,21 +25,6 @@ pub trait Beyond {
     fn turn(&self) {}
 }
 
-/// What has happened so far.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Tally {
-    /// Waits.
-    pub waits: u64,
-    /// Connections accepted.
-    pub accepted: u64,
-    /// Events told of registrations that were gone.
-    pub stale: u64,
-    /// Faults of all kinds.
-    pub faults: u64,
-    /// Most connections that the engine had at once.
-    pub open_max: usize,
-}
-
 pub(super) struct State {
     pub(super) rng: Rng,
     pub(super) network: Network,
@@ -95,7 +33,7 @@ pub(super) struct State {
     pub(super) objects: Vec<Object>,
     /// Objects by descriptor.
     by_fd: Vec<Option<usize>>,
-    sets: Vec<Set>,
+    pub(super) sets: Vec<Set>,
     base: OwnedFd,
     pub(super) tally: Tally,
     open: usize,
@@ -144,7 +82,7 @@ impl State {
         Ok((fd, at))
     }
 
-    fn name(&mut self, fd: usize, object: usize) {
+    pub(super) fn name(&mut self, fd: usize, object: usize) {
         if self.by_fd.len() <= fd {
             self.by_fd.resize(fd + 1, None);
         }
@@ -313,78 +251,6 @@ impl SimNet {
         (Ipv4Addr::LOCALHOST, port).into()
     }
 
-    /// Adds a listener.
-    pub(super) fn add_listener(&self, address: SocketAddr, backlog: usize) -> io::Result<OwnedFd> {
-        let state = &mut *self.state.borrow_mut();
-        let taken = |known: &Listening| known.open && known.address == address;
-        if state.listeners.iter().any(taken) {
-            return failure(libc::EADDRINUSE);
-        }
-        let listener = state.listeners.len();
-        let (fd, object) = state.open(Object::Listener(listener))?;
-        state.listeners.push(Listening {
-            address,
-            queue: VecDeque::new(),
-            backlog,
-            object,
-            open: true,
-        });
-        Ok(fd)
-    }
-
-    pub(super) fn make_set(&self) -> io::Result<OwnedFd> {
-        let state = &mut *self.state.borrow_mut();
-        let set = state.sets.len();
-        state.sets.push(Set::default());
-        Ok(state.open(Object::Epoll(set))?.0)
-    }
-
-    pub(super) fn set_of(&self, epoll: BorrowedFd<'_>) -> io::Result<usize> {
-        let state = self.state.borrow();
-        match state.object(epoll).map(|at| state.objects[at]) {
-            Some(Object::Epoll(set)) => Ok(set),
-            _ => failure(libc::EINVAL),
-        }
-    }
-
-    /// epoll_ctl(2); what is not of this network is taken for an eventfd that nobody reads.
-    pub(super) fn control(
-        &self,
-        set: usize,
-        control: ambidex::net::kernel::Control,
-        fd: BorrowedFd<'_>,
-        flags: u32,
-        token: u64,
-    ) -> io::Result<()> {
-        use ambidex::net::kernel::Control;
-        let state = &mut *self.state.borrow_mut();
-        let known = state.object(fd);
-        if control != Control::Remove
-            && known.is_some_and(|at| matches!(state.objects[at], Object::Stream(_)))
-            && state.strikes(state.network.refuse_watch)
-        {
-            if let Some(Object::Stream(end)) = known.map(|at| state.objects[at]) {
-                state.harm(end);
-            }
-            return failure(libc::ENOMEM);
-        }
-        let object = match known {
-            Some(object) => object,
-            None if control == Control::Add => {
-                let object = state.objects.len();
-                state.objects.push(Object::Foreign);
-                state.name(fd.as_raw_fd() as usize, object);
-                let copy = fd.try_clone_to_owned()?;
-                state.sets[set].foreign.push((object, copy));
-                object
-            }
-            None => return failure(libc::ENOENT),
-        };
-        let foreign = state.objects[object] == Object::Foreign;
-        let mask = if foreign { 0 } else { state.mask(object) };
-        state.sets[set].control(control, object, flags, token, mask)
-    }
-
     /// epoll_wait(2), except that time passes only if nothing else can happen.
     pub(super) fn wait(
         &self,
@@ -456,32 +322,5 @@ impl SimNet {
                 }
             }
         }
-    }
-
-    /// The end of a connection that the engine has by `fd`.
-    pub(super) fn end_of(&self, fd: BorrowedFd<'_>) -> io::Result<usize> {
-        let state = self.state.borrow();
-        match state.object(fd).map(|at| state.objects[at]) {
-            Some(Object::Stream(end)) => Ok(end),
-            Some(_) => failure(libc::EINVAL),
-            None => failure(libc::EBADF),
-        }
-    }
-
-    pub(super) fn release(&self, fd: OwnedFd) {
-        let closed = self
-            .state
-            .borrow_mut()
-            .close(fd.as_fd().as_raw_fd() as usize);
-        match closed {
-            Some(Object::Stream(end)) => self.leave(end),
-            Some(Object::Listener(listener)) => self.stop_listening(listener),
-            _ => {}
-        }
-        drop(fd);
-    }
-
-    pub(super) fn owner(&self, end: usize) -> Owner {
-        self.state.borrow().ends[end].owner
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use fastrand::Rng;
 
-use super::net::Network;
+use super::faults::Network;
 use super::peer::{Ask, Manner, Request};
 use crate::sim::disk::{Disk, Faults};
 use crate::sim::rng::{Weights, chance, choose};

@@ -6,8 +6,9 @@ use std::panic::{self, AssertUnwindSafe};
 use std::rc::Rc;
 use std::sync::Once;
 
+use super::faults::Tally;
 use super::machine::Machine;
-use super::net::{SimNet, Tally};
+use super::net::SimNet;
 use super::plan::{Cut, FAULTS, Plan};
 use super::server::ServerWorld;
 use super::tasks::TaskWorld;

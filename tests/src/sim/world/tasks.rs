@@ -177,9 +177,9 @@ impl Script {
     fn check(&self, file: usize, at: u64, buffer: &CountedBuf, asked: usize) {
         let (path, size, _) = FILES[file];
         let here = buffer.filled();
-        let right = content(file, at as usize).take(here.len());
+        let right = content(file).get(at as usize..).unwrap_or_default();
         let most = size.saturating_sub(at as usize).min(asked);
-        if here.len() > most || !right.eq(here.iter().copied()) {
+        if here.len() > most || !right.starts_with(here) {
             self.fail(format!("wrong bytes of {path} at {at}"));
         }
         if here.is_empty() && most > 0 {

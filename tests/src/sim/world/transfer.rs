@@ -10,22 +10,9 @@ use super::net::{SimNet, State, failure};
 use super::socket::{End, Object, Owner};
 use super::time::Event;
 
-/// What a client finds when it reads.
-#[derive(Debug, Default)]
-pub struct Heard {
-    /// The bytes that were there.
-    pub bytes: Vec<u8>,
-    /// The server has ended its direction.
-    pub ended: bool,
-    /// The connection was reset.
-    pub reset: bool,
-    /// The server will send no more than what is on its way.
-    pub over: bool,
-}
-
 impl State {
     /// A pair of ends; the first is `owner`'s.
-    fn pair(&mut self, owner: Owner, other: Owner, to: SocketAddr) -> (usize, usize) {
+    pub(super) fn pair(&mut self, owner: Owner, other: Owner, to: SocketAddr) -> (usize, usize) {
         let (first, second) = (self.ends.len(), self.ends.len() + 1);
         let capacity = self.network.capacity;
         let from = SimNet::address(self.new_port());
@@ -97,11 +84,10 @@ impl SimNet {
             end.arriving = false;
             let closed = end.is_closed();
             let refused = closed && count > 0;
-            let bytes = end.way.drain(..count);
+            let later = end.way.split_off(count);
+            let mut bytes = std::mem::replace(&mut end.way, later);
             if !closed {
-                end.here.extend(bytes);
-            } else {
-                drop(bytes);
+                end.here.append(&mut bytes);
             }
             let ends = end.ending && !end.ended && end.way.is_empty();
             end.ended |= ends;
@@ -119,7 +105,7 @@ impl SimNet {
     }
 
     /// Who sent to somebody that is gone, or that closed without reading, learns of it.
-    fn reset_peer_of(&self, at: usize) {
+    pub(super) fn reset_peer_of(&self, at: usize) {
         let peer = {
             let state = &mut *self.state.borrow_mut();
             let peer = state.ends[at].peer;
@@ -152,7 +138,7 @@ impl SimNet {
         self.tell(peer, OUT);
     }
 
-    fn send_from(&self, end: usize, parts: &[&[u8]], max: usize) -> usize {
+    pub(super) fn send_from(&self, end: usize, parts: &[&[u8]], max: usize) -> usize {
         let (to, put) = {
             let state = &mut *self.state.borrow_mut();
             (state.ends[end].peer, state.put(end, parts, max))
@@ -163,7 +149,7 @@ impl SimNet {
         put
     }
 
-    fn read_at(&self, end: usize, into: &mut [u8]) -> usize {
+    pub(super) fn read_at(&self, end: usize, into: &mut [u8]) -> usize {
         let count = {
             let end = &mut self.state.borrow_mut().ends[end];
             let count = into.len().min(end.here.len());
@@ -358,78 +344,11 @@ impl SimNet {
         }
         self.tell(end, 0);
     }
-
-    // What clients do, who are not of the engine.
-
-    /// A connection of client `who` to the listener at `to`; `None` if nobody listens or the queue is full.
-    pub fn dial(&self, who: u32, to: SocketAddr) -> Option<usize> {
-        let state = &mut *self.state.borrow_mut();
-        let (end, peer) = state.pair(Owner::Player(who), Owner::Queue, to);
-        state.enqueue(peer, to).then_some(end)
-    }
-
-    /// Sends what there is room for; tells how much.
-    pub fn say(&self, end: usize, bytes: &[u8]) -> usize {
-        if self.state.borrow().ends[end].dead {
-            return bytes.len();
-        }
-        let sent = self.send_from(end, &[bytes], bytes.len());
-        if sent < bytes.len() {
-            self.state.borrow_mut().ends[end].wants_room = true;
-        }
-        sent
-    }
-
-    /// Reads up to `max` bytes.
-    pub fn hear(&self, end: usize, max: usize) -> Heard {
-        let there = self.state.borrow().ends[end].here.len();
-        let mut bytes = vec![0; max.min(there)];
-        self.read_at(end, &mut bytes);
-        let state = self.state.borrow();
-        let here = &state.ends[end];
-        let empty = here.here.is_empty();
-        Heard {
-            bytes,
-            ended: empty && here.ended,
-            reset: empty && here.dead,
-            over: here.dead || here.ending,
-        }
-    }
-
-    /// Ends the client's direction.
-    pub fn finish(&self, end: usize) {
-        // It fails if the connection is dead already.
-        let _ = self.shut(end);
-    }
-
-    /// Closes the client's end.
-    pub fn hang_up(&self, end: usize) {
-        self.leave(end);
-    }
-
-    /// Resets the connection.
-    pub fn reset(&self, end: usize) {
-        {
-            let state = &mut *self.state.borrow_mut();
-            let here = &mut state.ends[end];
-            here.owner = Owner::Nobody;
-            here.here.clear();
-            let peer = here.peer;
-            state.ends[peer].way.clear();
-        }
-        self.reset_peer_of(end);
-    }
-
-    /// Whether a fault happened to the connection that who uses it may notice.
-    #[must_use]
-    pub fn is_harmed(&self, end: usize) -> bool {
-        self.state.borrow().ends[end].harmed
-    }
 }
 
 impl State {
     /// A connection waits to be accepted. False if it cannot.
-    fn enqueue(&mut self, end: usize, to: SocketAddr) -> bool {
+    pub(super) fn enqueue(&mut self, end: usize, to: SocketAddr) -> bool {
         let listens = |known: &&mut super::socket::Listening| known.open && known.address == to;
         let Some(listening) = self.listeners.iter_mut().find(listens) else {
             return false;
