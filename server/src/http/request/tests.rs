@@ -167,6 +167,10 @@ fn the_authority_is_that_of_the_target_or_else_of_host() {
 /// The verdict on each prefix is that more is needed, up to the one from which on it is always
 /// the same.
 #[test]
+#[cfg_attr(
+    miri,
+    ignore = "it parses each prefix of many requests, which takes Miri minutes"
+)]
 fn the_verdict_does_not_depend_on_how_much_has_arrived() {
     let bounds = Bounds {
         header_bytes_max: 400,
