@@ -28,6 +28,7 @@ use crate::capabilities::Capabilities;
 use crate::linux;
 use crate::metadata::Metadata;
 use crate::options::Options;
+use crate::syscalls;
 
 /// The arguments of openat2(2), `struct open_how`.
 #[repr(C)]
@@ -498,6 +499,14 @@ pub trait Kernel {
     /// # Errors
     /// Those of statx(2).
     fn status_cached(&self, fd: BorrowedFd<'_>) -> io::Result<Metadata>;
+
+    /// The flags that a descriptor was opened with: fcntl(2) with `F_GETFL`, which asks no disk.
+    ///
+    /// # Errors
+    /// Those of fcntl(2).
+    fn flags(&self, fd: BorrowedFd<'_>) -> io::Result<i32> {
+        syscalls::flags_of(fd)
+    }
 
     /// The mounts that this process sees, as proc_pid_mountinfo(5) has them.
     ///

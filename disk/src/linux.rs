@@ -115,7 +115,7 @@ struct Uring {
     supported: Supported,
     registered: Registered,
     links: Links,
-    /// Calls of `submit_ahead`.
+    /// Enters made by `submit_ahead`.
     enters_ahead: u64,
     punted: VecDeque<Entry>,
     answers: Arc<Answers>,

@@ -321,10 +321,12 @@ mod tests {
 
     #[test]
     fn memory_that_is_never_used_is_never_backed() {
-        let pool = Pool::new(8, 64 * ALIGNMENT);
-        assert_eq!(backed(&pool), 0);
+        // One use may back a huge page, and the mapping's ends may share one with a neighbour's.
+        const FEW: usize = 4 * 512;
+        let pool = Pool::new(8, 16 * FEW * ALIGNMENT / 8);
+        assert!(backed(&pool) < FEW);
         let mut buffer = pool.try_take().expect("a buffer");
         buffer.copy_from(b"one page");
-        assert_eq!(backed(&pool), 1);
+        assert!((1..FEW).contains(&backed(&pool)));
     }
 }

@@ -185,7 +185,7 @@ pub(crate) fn status_cached(fd: BorrowedFd<'_>) -> io::Result<Metadata> {
     Ok(Metadata::from_statx(unsafe { statx.assume_init() }))
 }
 
-/// The flags that a descriptor was opened with: fcntl(2) with `F_GETFL`, which asks no disk.
+/// See [`Kernel::flags`](crate::Kernel::flags).
 pub(crate) fn flags_of(fd: BorrowedFd<'_>) -> io::Result<i32> {
     // SAFETY: takes no memory.
     let flags = unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_GETFL) };

@@ -12,7 +12,6 @@ use crate::operation;
 use crate::policy::{Lane, Place};
 use crate::request::Request;
 use crate::ring::Handle;
-use crate::syscalls;
 use crate::write::fits;
 
 /// What a copy through memory moves at a time.
@@ -44,7 +43,7 @@ impl File {
     /// # Errors
     /// Those of statx(2) on it; the descriptor is closed then. If the ring has been shut down.
     pub fn from_fd(handle: &Handle, fd: OwnedFd) -> io::Result<File> {
-        let flags = syscalls::flags_of(fd.as_fd())?;
+        let flags = handle.with_kernel(|kernel| kernel.flags(fd.as_fd()))?;
         File::adopt(handle, fd, None, flags)
     }
 

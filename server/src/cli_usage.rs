@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use clap::CommandFactory;
 use clap::error::{ContextKind, ErrorKind};
 
-use crate::EXIT_USAGE;
+use crate::{Cli, EXIT_USAGE};
 
 const TRY_HELP: &str = "try 'ambidex serve --help'";
 
@@ -69,13 +69,30 @@ fn advice(error: &clap::Error, text: &str) -> String {
     tip.unwrap_or(TRY_HELP).to_owned()
 }
 
-/// The option before `word`, if that may be meant as its value.
+/// The option before `word` that would have taken it as its value after `=`.
 fn option_before(word: &str) -> Option<String> {
-    let arguments: Vec<String> = env::args().collect();
+    let arguments = arguments();
     let at = arguments.iter().position(|argument| argument == word)?;
     let before = arguments.get(at.checked_sub(1)?)?;
-    let takes_it = before.starts_with("--") && !before.contains('=') && !word.starts_with('-');
-    takes_it.then(|| before.clone())
+    let long = before.strip_prefix("--")?;
+    let command = Cli::command();
+    let mut options = command
+        .get_subcommands()
+        .flat_map(clap::Command::get_arguments);
+    let option = options.find(|option| {
+        let aliases = option.get_visible_aliases().unwrap_or_default();
+        option.get_long() == Some(long) || aliases.contains(&long)
+    })?;
+    let values = option.get_num_args()?;
+    (values.min_values() == 0 && values.takes_values()).then(|| before.clone())
+}
+
+/// The command line, whatever its bytes.
+fn arguments() -> Vec<String> {
+    let arguments = env::args_os();
+    arguments
+        .map(|argument| argument.to_string_lossy().into_owned())
+        .collect()
 }
 
 /// The variable that `argument` (`--port <PORT>`) was taken from, if it was not on the command line.
@@ -83,7 +100,7 @@ fn variable_of(argument: &str) -> Option<String> {
     let option = argument.split([' ', '[']).next()?;
     let variable = variable_for(option.strip_prefix("--")?);
     let is_given = |word: String| word == option || word.starts_with(&format!("{option}="));
-    let known = env::var_os(&variable).is_some() && !env::args().any(is_given);
+    let known = env::var_os(&variable).is_some() && !arguments().into_iter().any(is_given);
     known.then_some(variable)
 }
 
@@ -92,8 +109,8 @@ fn variable_for(option: &str) -> String {
 }
 
 /// A line for each variable that is not read and looks like one that is.
-pub(crate) fn misspelt_variables<C: CommandFactory>() -> Vec<String> {
-    let command = C::command();
+pub(crate) fn misspelt_variables() -> Vec<String> {
+    let command = Cli::command();
     let options = command
         .get_subcommands()
         .flat_map(clap::Command::get_arguments);

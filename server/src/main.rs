@@ -94,7 +94,7 @@ fn serve(options: cli::Serve) -> Result<(), Error> {
         if let Some(remark) = workers::remark(started.capabilities, plan.options.disk) {
             eprintln!("ambidex: {remark}");
         }
-        let misspelt = cli_usage::misspelt_variables::<Cli>();
+        let misspelt = cli_usage::misspelt_variables();
         for remark in workers::remarks(&plan.options).into_iter().chain(misspelt) {
             eprintln!("ambidex: {remark}");
         }

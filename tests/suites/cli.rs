@@ -1,8 +1,10 @@
 //! What the command says and how it ends: errors of its caller, help, probe and signals.
 
+use std::ffi::OsStr;
 use std::fs::{self, Permissions};
 use std::io::Read;
 use std::net::{SocketAddr, TcpListener};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Output};
@@ -146,6 +148,20 @@ fn a_mistake_that_can_be_guessed_is_answered_with_what_was_meant() {
     for (args, meant) in cases {
         assert_user_error(&run(args), meant);
     }
+    let stray = run(&["serve", root, "--check", "stray"]);
+    assert_user_error(&stray, "stray");
+    let said = String::from_utf8_lossy(&stray.stderr).into_owned();
+    assert!(!said.contains("--check=stray"), "{said}");
+    let strange = OsStr::from_bytes(b"\xff");
+    let output = Command::new(binary())
+        .args([
+            OsStr::new("serve"),
+            strange,
+            OsStr::new("--hidden"),
+            OsStr::new("no"),
+        ])
+        .output();
+    assert_user_error(&output.expect("it runs"), "--hidden=no");
     let server = Server::builder(tree.path()).env("AMBIDEX_INDEX", "a");
     let wrong = server.env("AMBIDEX_HIDDEN", "perhaps").spawn_failing();
     assert_user_error(&wrong, "AMBIDEX_HIDDEN");
