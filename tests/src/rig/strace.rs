@@ -8,8 +8,13 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
+
+/// How often, and how far apart, a process is looked at before it is called restless: a minute.
+const LOOKS: u32 = 3_000;
+const BETWEEN_LOOKS: Duration = Duration::from_millis(20);
 
 /// Why `strace` cannot be used here, or `None` when it can.
 pub fn missing() -> Option<String> {
@@ -37,6 +42,7 @@ pub fn wrapper(file: &Path, extra: &[&str]) -> Vec<String> {
 /// A tracer attached to a running process.
 pub struct Tracer {
     child: Child,
+    pid: u32,
     file: PathBuf,
 }
 
@@ -57,6 +63,7 @@ impl Tracer {
             .spawn()?;
         let mut tracer = Self {
             child,
+            pid,
             file: file.to_owned(),
         };
         while !traced(pid)? {
@@ -68,14 +75,34 @@ impl Tracer {
         Ok(tracer)
     }
 
-    /// Detaches, and gives the calls seen.
+    /// Detaches once the process has nothing to do, and gives the calls seen.
+    ///
+    /// Not before: `strace` makes a call fail by naming another when it begins and writing the error when
+    /// it returns, and a thread that is let go in between is told `ENOSYS`.
     ///
     /// # Errors
     ///
-    /// That of stopping `strace` or reading its file.
+    /// `TimedOut` when the process does not come to rest, else that of stopping `strace` or reading its
+    /// file.
     pub fn finish(mut self) -> io::Result<Vec<Call>> {
+        self.wait_for_rest()?;
         self.detach()?;
         read(&self.file)
+    }
+
+    /// Waits until every thread sleeps and has slept all through the last look.
+    fn wait_for_rest(&self) -> io::Result<()> {
+        let mut before = None;
+        for _ in 0..LOOKS {
+            let now = switches_if_asleep(self.pid)?;
+            if now.is_some() && now == before {
+                return Ok(());
+            }
+            before = now;
+            std::thread::sleep(BETWEEN_LOOKS);
+        }
+        let what = format!("process {} is still busy", self.pid);
+        Err(io::Error::new(io::ErrorKind::TimedOut, what))
     }
 
     fn detach(&mut self) -> io::Result<()> {
@@ -107,6 +134,23 @@ fn traced(pid: u32) -> io::Result<bool> {
         }
     }
     Ok(true)
+}
+
+/// How often the threads of `pid` were switched, or `None` when one of them does not sleep.
+fn switches_if_asleep(pid: u32) -> io::Result<Option<u64>> {
+    let mut switches = 0;
+    for thread in fs::read_dir(format!("/proc/{pid}/task"))? {
+        let status = fs::read_to_string(thread?.path().join("status")).unwrap_or_default();
+        for line in status.lines() {
+            let (name, value) = line.split_once(":\t").unwrap_or_default();
+            match name {
+                "State" if !value.starts_with('S') => return Ok(None),
+                "voluntary_ctxt_switches" => switches += value.parse::<u64>().unwrap_or_default(),
+                _ => {}
+            }
+        }
+    }
+    Ok(Some(switches))
 }
 
 /// One system call.
