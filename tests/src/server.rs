@@ -76,11 +76,11 @@ pub fn each_backend_with(root: &Path, args: &[&str], test: impl Fn(&Server)) {
 /// Path of the server's executable, built on first use in the profile this test was built in.
 pub fn binary() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
-    BINARY.get_or_init(|| built(&["-p", "ambidex-server", "--bin", "ambidex"], "ambidex"))
+    BINARY.get_or_init(|| built(&["--bin", "ambidex"], "ambidex"))
 }
 
-/// Builds what these arguments of `cargo build` name, in the profile this test was built in, and tells where the
-/// program or the library of the target `name` is.
+/// Builds the target of the server or of these tests that these arguments of `cargo build` choose, in the profile this
+/// test was built in, and tells where the program or the library of the target `name` is.
 ///
 /// # Panics
 /// When it does not build.
@@ -89,6 +89,8 @@ pub fn built(target: &[&str], name: &str) -> PathBuf {
     let mut command = Command::new(cargo);
     command
         .arg("build")
+        // Both, as the tests were: with other features every dependency would be built again.
+        .args(["-p", "ambidex-server", "-p", "ambidex-tests"])
         .args(target)
         .args([
             "--message-format=json-render-diagnostics",

@@ -27,7 +27,7 @@ use tempfile::TempDir;
 use job::Job;
 
 static SHIM: LazyLock<String> = LazyLock::new(|| {
-    let target = ["-p", "ambidex-tests", "--example", "libaio_shim"];
+    let target = ["--example", "libaio_shim"];
     let path = built(&target, "libaio_shim");
     path.to_str().expect("a path in UTF-8").to_owned()
 });

@@ -32,7 +32,7 @@ const LOOK: Duration = Duration::from_millis(100);
 const GROWTH_KIB: u64 = 1024;
 
 static SERVER: LazyLock<PathBuf> = LazyLock::new(|| {
-    let target = ["-p", "ambidex-tests", "--example", "soak_server"];
+    let target = ["--example", "soak_server"];
     built(&target, "soak_server")
 });
 
