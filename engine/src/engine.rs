@@ -36,7 +36,8 @@ pub struct Builder {
     net_kernel: Option<Rc<dyn ambidex_net::Kernel>>,
     disk_kernel: Option<Box<dyn ambidex_disk::Kernel>>,
     clock: Rc<dyn Clock>,
-    cpu_threads: usize,
+    /// `None`: one for each processor.
+    cpu_threads: Option<usize>,
 }
 
 impl Builder {
@@ -69,7 +70,7 @@ impl Builder {
     /// How many threads may be at work for [`Handle::spawn_blocking`] at a time; the default is
     /// one for each processor.
     pub fn cpu_threads(mut self, threads: usize) -> Builder {
-        self.cpu_threads = threads;
+        self.cpu_threads = Some(threads);
         self
     }
 
@@ -84,7 +85,9 @@ impl Builder {
     /// # Errors
     /// `EMFILE` and its like; and, if io_uring was insisted on, why it cannot be had.
     pub fn build(self) -> io::Result<Engine> {
-        let cpu_threads = self.cpu_threads;
+        // Asked for only here: it reads the limits of the control group, file by file.
+        let count = || std::thread::available_parallelism().map_or(1, Into::into);
+        let cpu_threads = self.cpu_threads.unwrap_or_else(count);
         let poll = self.build_poll()?;
         let shared = Shared::new(Arc::clone(&poll.doorbell));
         let core = Core {
@@ -162,7 +165,7 @@ impl Engine {
             net_kernel: None,
             disk_kernel: None,
             clock: Rc::new(Real),
-            cpu_threads: std::thread::available_parallelism().map_or(1, Into::into),
+            cpu_threads: None,
         }
     }
 

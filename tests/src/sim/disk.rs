@@ -21,7 +21,7 @@ mod pace;
 mod perform;
 mod tree;
 
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
 use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::mem::MaybeUninit;
@@ -34,6 +34,7 @@ use fastrand::Rng;
 use rustix::event::EventfdFlags;
 
 use super::rng::{chance, choose};
+use super::spare;
 pub use counted::CountedBuf;
 use opened::Opened;
 use tree::{Node, Tree};
@@ -123,7 +124,8 @@ struct World {
     open: HashMap<RawFd, Rc<Opened>>,
     /// Descriptors handed out, less those closed.
     held: usize,
-    prototype: OwnedFd,
+    /// What descriptors are duplicates of.
+    prototype: OnceCell<OwnedFd>,
     bell: Rc<OwnedFd>,
     /// Devices finish what they work on when they are told to, not whenever the loop sleeps.
     paced: bool,
@@ -168,9 +170,6 @@ pub struct Control {
 /// If the process is out of descriptors.
 #[must_use]
 pub fn fake(sq_entries: usize, cq_entries: usize, seed: u64) -> (FakeDisk, Control) {
-    let (reader, writer) =
-        rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).expect("a pipe");
-    drop(reader);
     let flags = EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK;
     let eventfd = Rc::new(rustix::event::eventfd(0, flags).expect("an eventfd"));
     let world = World {
@@ -180,7 +179,7 @@ pub fn fake(sq_entries: usize, cq_entries: usize, seed: u64) -> (FakeDisk, Contr
         tree: Tree::new(),
         open: HashMap::new(),
         held: 0,
-        prototype: writer,
+        prototype: OnceCell::new(),
         bell: Rc::clone(&eventfd),
         paced: false,
         cold: Vec::new(),
@@ -227,6 +226,22 @@ impl FakeDisk {
 }
 
 impl World {
+    /// The end of a pipe whose other end is closed.
+    fn prototype(&self) -> &OwnedFd {
+        self.prototype.get_or_init(|| {
+            let pipe = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC);
+            pipe.expect("a pipe").1
+        })
+    }
+
+    /// A descriptor for an open file.
+    fn descriptor(&self) -> io::Result<OwnedFd> {
+        if self.paced {
+            return spare::take();
+        }
+        self.prototype().try_clone()
+    }
+
     fn in_flight(&self) -> usize {
         self.queued.len() + self.working.len() + self.deferred.len() + self.posted.len()
     }
@@ -452,7 +467,7 @@ impl Kernel for FakeDisk {
     fn duplicate(&self, fd: BorrowedFd<'_>) -> io::Result<OwnedFd> {
         let world = &mut *self.world.borrow_mut();
         let opened = Rc::clone(&world.open[&fd.as_raw_fd()]);
-        let copy = world.prototype.try_clone()?;
+        let copy = world.descriptor()?;
         world.held += 1;
         world.open.insert(copy.as_raw_fd(), opened);
         Ok(copy)

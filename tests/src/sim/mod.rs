@@ -5,6 +5,7 @@ pub mod disk;
 pub mod net;
 pub mod poison;
 pub mod rng;
+pub mod spare;
 pub mod world;
 
 use std::fs;

@@ -149,7 +149,7 @@ impl Control {
     /// If /proc is not mounted.
     #[must_use]
     pub fn descriptors(&self) -> usize {
-        let prototype = self.world.borrow().prototype.as_raw_fd();
+        let prototype = self.world.borrow().prototype().as_raw_fd();
         let pipe = fs::read_link(format!("/proc/self/fd/{prototype}")).expect("/proc");
         descriptors(&pipe.to_string_lossy()) - 1
     }

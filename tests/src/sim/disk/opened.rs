@@ -70,7 +70,7 @@ impl World {
     ) -> Result<RawFd, Errno> {
         let (from, flags) = (self.trail(dir), how.flags as i32);
         let (node, trail) = self.open_path(&from, path, flags, how.mode as u32, how.resolve)?;
-        let fd = self.prototype.try_clone();
+        let fd = self.descriptor();
         let fd = fd.map_err(|error| error.raw_os_error().unwrap_or(libc::EMFILE))?;
         let (fd, position) = (fd.into_raw_fd(), Cell::new(0));
         let opened = Opened {

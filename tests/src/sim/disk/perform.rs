@@ -9,6 +9,7 @@ use ambidex::disk::kernel::{Attribute, Call, Entry, Naming, Way};
 
 use super::super::poison;
 use super::super::rng::chance;
+use super::super::spare;
 use super::names::Renaming;
 use super::tree::Errno;
 use super::{POISON, World};
@@ -133,7 +134,10 @@ impl World {
                 );
                 self.held -= 1;
                 // SAFETY: a close owns its descriptor.
-                drop(unsafe { OwnedFd::from_raw_fd(fd) });
+                let fd = unsafe { OwnedFd::from_raw_fd(fd) };
+                if self.paced {
+                    spare::give_back(fd);
+                }
                 0
             }
         }

@@ -10,6 +10,7 @@ use ambidex::net::kernel::Control;
 use super::epoll::Set;
 use super::net::{SimNet, failure};
 use super::socket::{Listening, Object, Owner};
+use crate::sim::spare;
 
 impl SimNet {
     /// Adds a listener.
@@ -101,9 +102,11 @@ impl SimNet {
         match closed {
             Some(Object::Stream(end)) => self.leave(end),
             Some(Object::Listener(listener)) => self.stop_listening(listener),
+            // Not of this network, or closed before.
+            None => return drop(fd),
             _ => {}
         }
-        drop(fd);
+        spare::give_back(fd);
     }
 
     pub(super) fn owner(&self, end: usize) -> Owner {

@@ -65,6 +65,8 @@ impl Machine {
             .net_kernel(Rc::clone(&net) as Rc<dyn ambidex::net::Kernel>)
             .disk_kernel(Box::new(kernel))
             .clock(Rc::clone(&time) as Rc<dyn ambidex::clock::Clock>)
+            // Not asked of this machine: that takes longer than a turn.
+            .cpu_threads(1)
             .build()
             .expect("descriptors for an engine");
         let machine = Machine {

@@ -3,18 +3,19 @@
 use std::cell::{Cell, RefCell};
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::rc::{Rc, Weak};
 use std::time::Duration;
 
 use fastrand::Rng;
-use rustix::event::EventfdFlags;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::epoll::{ERR, HUP, IN, OUT, RDHUP, Report, Set};
 use super::faults::{Network, Tally};
 use super::socket::{End, Listening, Object};
 use super::time::{Event, Time};
 use crate::sim::rng::chance;
+use crate::sim::spare;
 
 /// What there is in a world beyond its network.
 pub trait Beyond {
@@ -34,7 +35,8 @@ pub(super) struct State {
     /// Objects by descriptor.
     by_fd: Vec<Option<usize>>,
     pub(super) sets: Vec<Set>,
-    base: OwnedFd,
+    /// Descriptors that are not of this network may have become readable.
+    pub(super) abroad: bool,
     pub(super) tally: Tally,
     open: usize,
     port: u16,
@@ -71,7 +73,7 @@ impl State {
 
     /// A descriptor for `object`.
     pub(super) fn open(&mut self, object: Object) -> io::Result<(OwnedFd, usize)> {
-        let fd = self.base.try_clone()?;
+        let fd = spare::take()?;
         let at = self.objects.len();
         self.objects.push(object);
         self.name(fd.as_raw_fd() as usize, at);
@@ -119,7 +121,14 @@ impl State {
 
     /// Looks whether descriptors that are not of this network have become readable.
     fn look_abroad(&mut self, set: usize) {
+        self.abroad = false;
         let set = &mut self.sets[set];
+        let watched = |(_, fd)| PollFd::from_borrowed_fd(fd, PollFlags::IN);
+        let foreign = set.foreign.iter().map(|(object, fd)| (object, fd.as_fd()));
+        let mut polled: Vec<PollFd<'_>> = foreign.map(watched).collect();
+        if poll(&mut polled, Some(&Timespec::default())) == Ok(0) {
+            return;
+        }
         let mut rung = Vec::new();
         for (object, fd) in &set.foreign {
             let mut count = [0; 8];
@@ -177,11 +186,8 @@ impl State {
 impl SimNet {
     /// An empty network in `time`, whose faults come from `seed`.
     ///
-    /// # Panics
-    /// If the process is out of descriptors.
     #[must_use]
     pub fn new(time: &Rc<Time>, network: Network, seed: u64) -> Rc<SimNet> {
-        let flags = EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK;
         let state = State {
             rng: Rng::with_seed(seed),
             network,
@@ -190,7 +196,7 @@ impl SimNet {
             objects: Vec::new(),
             by_fd: Vec::new(),
             sets: Vec::new(),
-            base: rustix::event::eventfd(0, flags).expect("an eventfd"),
+            abroad: true,
             tally: Tally::default(),
             open: 0,
             port: 40_000,
@@ -264,7 +270,7 @@ impl SimNet {
             self.happen();
             let reports = {
                 let state = &mut *self.state.borrow_mut();
-                if state.sets[set].is_empty() {
+                if state.sets[set].is_empty() && state.abroad {
                     state.look_abroad(set);
                 }
                 state.report(set, max)
@@ -286,6 +292,7 @@ impl SimNet {
         let waits = {
             let state = &mut *self.state.borrow_mut();
             state.tally.waits += 1;
+            state.abroad = true;
             state.tally.waits
         };
         self.time.pass(MOMENT);
@@ -316,6 +323,7 @@ impl SimNet {
                 Event::Arrive(end) => self.arrive(end),
                 Event::Connect(end) => self.answer_connect(end),
                 Event::Beyond(who) => {
+                    self.state.borrow_mut().abroad = true;
                     if let Some(beyond) = self.beyond() {
                         beyond.happen(who);
                     }
