@@ -28,6 +28,12 @@ pub fn seeds(fixed: u64) -> Vec<u64> {
     vec![seed.unwrap_or_else(|error| panic!("AMBIDEX_SEED={word}: {error}"))]
 }
 
+/// The seed of schedule `index` of the run that begins with `first`.
+#[must_use]
+pub fn seed_of(first: u64, index: u64) -> u64 {
+    first.wrapping_add(index.wrapping_mul(STRIDE))
+}
+
 /// Runs `count` schedules of `test`, or `AMBIDEX_SCHEDULES_MAX` if that is less, spread over its [`seeds`], and prints
 /// count and seeds before the first. A schedule that panics is named together with the seed that replays it as the first
 /// of its run.
@@ -41,7 +47,7 @@ pub fn schedules(test: &str, fixed: u64, count: u64, mut schedule: impl FnMut(&m
             "{test}: {each} schedules from AMBIDEX_SEED={seed:#x}"
         );
         for index in 0..each {
-            let seed = seed.wrapping_add(index.wrapping_mul(STRIDE));
+            let seed = seed_of(seed, index);
             let _witness = Witness { test, index, seed };
             schedule(&mut Rng::with_seed(seed));
         }
@@ -116,7 +122,7 @@ pub fn prove(
             scope.spawn(move || {
                 for base in seeds {
                     for index in (first..each).step_by(threads as usize) {
-                        let seed = base.wrapping_add(index.wrapping_mul(STRIDE));
+                        let seed = seed_of(*base, index);
                         let _witness = Witness { test, index, seed };
                         schedule(&mut Rng::with_seed(seed));
                     }

@@ -2,7 +2,7 @@
 //! when it was made small, and what it found.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use ambidex_tests::sim::world::{Cut, run};
 
@@ -16,11 +16,34 @@ fn number(text: &str, name: &str) -> Option<u64> {
     }
 }
 
+/// Where they are.
+fn directory() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("seeds")
+}
+
+/// Writes down a seed that has found something, and what it is without; tells where.
+pub(crate) fn keep(seed: u64, cut: Cut, wrong: &str) -> String {
+    let Cut {
+        clients,
+        requests,
+        faults,
+    } = cut;
+    let text = format!(
+        "suite = world\nseed = {seed:#x}\nwithout_clients = {clients}\nwithout_requests = {requests}\n\
+         without_faults = {faults}\nfound = {}\n",
+        wrong.replace('\n', " ")
+    );
+    let path = directory().join(format!("world-{seed:x}.txt"));
+    match fs::write(&path, &text) {
+        Ok(()) => path.display().to_string(),
+        Err(error) => format!("nothing ({error}):\n{text}"),
+    }
+}
+
 #[test]
 fn what_a_seed_has_found_once_stays_found() {
-    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("seeds");
     let mut count = 0;
-    for entry in fs::read_dir(directory).expect("tests/seeds") {
+    for entry in fs::read_dir(directory()).expect("tests/seeds") {
         let path = entry.expect("tests/seeds").path();
         let text = fs::read_to_string(&path).expect("a file of text");
         if !text.lines().any(|line| line == "suite = world") {

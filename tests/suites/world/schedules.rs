@@ -1,27 +1,28 @@
 //! Many seeds.
 
-use std::io::Write;
+use std::fmt::Write;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
-use std::time::{Duration, Instant};
 
 use ambidex::clock::{Clock, Real};
-use ambidex_tests::sim::rng::seeds;
-use ambidex_tests::sim::world::{Cut, Outcome, run, shrink};
+use ambidex_tests::sim::rng::{Effort, effort, grouped, proved, seed_of, seeds};
+use ambidex_tests::sim::world::{Cut, KINDS, Outcome, Plan, run, shrink};
 
-/// Keeps the seeds of neighbouring schedules apart.
-const STRIDE: u64 = 0x9E37_79B9_7F4A_7C15;
+use crate::kept;
+
 const FIRST: u64 = 0x5EED;
-/// One in so many is run twice, and its traces compared.
+/// One in so many is run twice, and its traces compared (G10).
 const AGAIN: u64 = 1000;
+/// Schedules of which at least one has each kind of answer, and far more than one.
+const ALL_KINDS: u64 = 2000;
 
 /// Schedules of this run.
 fn count() -> u64 {
-    match std::env::var("AMBIDEX_PROVE").as_deref() {
-        Ok("long") => 10_000_000,
-        Ok("ci") => 1_000_000,
-        _ => 2_000,
+    match effort() {
+        Effort::Quick => 2_000,
+        Effort::Ci => 1_000_000,
+        Effort::Long => 10_000_000,
     }
 }
 
@@ -31,10 +32,7 @@ struct Run {
     count: u64,
     next: AtomicU64,
     failed: Mutex<Vec<(u64, String)>>,
-}
-
-fn seed_of(first: u64, index: u64) -> u64 {
-    first.wrapping_add(index.wrapping_mul(STRIDE))
+    seen: [AtomicU64; KINDS.len()],
 }
 
 impl Run {
@@ -46,6 +44,9 @@ impl Run {
             }
             let seed = seed_of(self.first, index);
             let outcome = run(seed, Cut::default(), false);
+            for (sum, seen) in self.seen.iter().zip(outcome.seen) {
+                sum.fetch_add(seen, Ordering::Relaxed);
+            }
             let wrong = outcome.wrong.clone().or_else(|| {
                 let again = index
                     .is_multiple_of(AGAIN)
@@ -57,6 +58,19 @@ impl Run {
             }
         }
     }
+
+    /// How many answers of each kind were judged.
+    fn kinds(&self) -> String {
+        let mut text = String::new();
+        for (kind, seen) in KINDS.iter().zip(&self.seen) {
+            let seen = seen.load(Ordering::Relaxed);
+            let unseen = seen == 0 && self.count >= ALL_KINDS;
+            assert!(!unseen, "no answer was {kind}");
+            // Writing to a String does not fail.
+            let _ = write!(text, ", {} {kind}", grouped(seen));
+        }
+        text
+    }
 }
 
 /// G10.
@@ -65,8 +79,15 @@ fn difference(one: &Outcome, other: &Outcome) -> Option<String> {
     differ.then(|| "two runs of one seed differ".to_owned())
 }
 
-fn started() -> Instant {
-    Real.now()
+/// Makes the schedule of `seed` small, keeps it, and fails.
+fn fail(seed: u64, wrong: &str) -> ! {
+    let cut = shrink(seed);
+    if std::env::var_os("AMBIDEX_LOG").is_some() {
+        let log = run(seed, cut, true).log;
+        eprintln!("{:#?}\n{}", Plan::new(seed, cut), log.join("\n"));
+    }
+    let path = kept::keep(seed, cut, wrong);
+    panic!("AMBIDEX_SEED={seed:#x}, {cut:?}, kept as {path}: {wrong}");
 }
 
 #[test]
@@ -77,32 +98,23 @@ fn the_server_keeps_its_guarantees_in_every_world() {
         count: count(),
         next: AtomicU64::new(0),
         failed: Mutex::default(),
+        seen: Default::default(),
     };
-    let begun = started();
+    let start = Real.now();
     let threads = thread::available_parallelism().map_or(1, usize::from);
     thread::scope(|scope| {
         for _ in 0..threads {
             scope.spawn(|| run.work());
         }
     });
-    let took: Duration = Real.now() - begun;
-    let failed = run.failed.into_inner().expect("no panic");
-    if let Some((seed, wrong)) = failed.first() {
-        let cut = shrink(*seed);
-        if std::env::var_os("AMBIDEX_LOG").is_some() {
-            let log = ambidex_tests::sim::world::run(*seed, cut, true).log;
-            eprintln!(
-                "{:#?}\n{}",
-                ambidex_tests::sim::world::Plan::new(*seed, cut),
-                log.join("\n")
-            );
-        }
-        panic!("AMBIDEX_SEED={seed:#x}, {cut:?}: {wrong}");
+    let took = Real.now() - start;
+    if let Some((seed, wrong)) = run.failed.lock().expect("no panic").first() {
+        fail(*seed, wrong);
     }
-    let rate = run.count as f64 / took.as_secs_f64();
-    let _ = writeln!(
-        std::io::stderr(),
-        "PROVED world: {} schedules, seed {first:#x}, {rate:.0}/s",
-        run.count
+    let rate = (run.count as f64 / took.as_secs_f64()) as u64;
+    let (count, rate, kinds) = (grouped(run.count), grouped(rate), run.kinds());
+    proved(
+        "world",
+        &format!("{count} schedules, seed {first:#x}, {rate}/s; answers judged{kinds}"),
     );
 }

@@ -9,7 +9,7 @@ use ambidex::disk::kernel::{Change, OpenHow, Transfer};
 
 use super::World;
 use super::names::directory_entries;
-use super::tree::{Errno, Node, Trail};
+use super::tree::{Errno, NANOSECONDS, Node, Trail};
 
 /// What direct I/O asks memory, offsets and lengths to be a multiple of.
 const DIRECT_BYTES: u32 = 512;
@@ -44,7 +44,8 @@ impl Opened {
         let mut node = self.node.borrow_mut();
         status.stx_mode = node.type_and_mode() as u16;
         status.stx_ino = node.number;
-        status.stx_mtime.tv_nsec = node.modified as u32;
+        status.stx_mtime.tv_sec = (node.modified / NANOSECONDS) as i64;
+        status.stx_mtime.tv_nsec = (node.modified % NANOSECONDS) as u32;
         status.stx_size = node.content().map_or(0, |content| content.len() as u64);
         status.stx_dio_mem_align = DIRECT_BYTES;
         status.stx_dio_offset_align = DIRECT_BYTES;

@@ -92,6 +92,32 @@ impl Control {
         world.cold.push(node.expect("a file"));
     }
 
+    /// The time of changes from now on, in nanoseconds since 1970.
+    pub fn set_clock(&self, time: u64) {
+        self.world.borrow_mut().tree.set_clock(time);
+    }
+
+    /// Puts `content` in place of what a file holds; whoever has it open reads that.
+    ///
+    /// # Panics
+    /// If there is none.
+    pub fn rewrite(&self, path: &str, content: Vec<u8>) {
+        let world = &mut *self.world.borrow_mut();
+        let node = world.place(path).and_then(|spot| spot.node);
+        let node = node.expect("a file");
+        let mut node = node.borrow_mut();
+        *node.content().expect("a file") = content;
+        node.modified = world.tree.tick();
+    }
+
+    /// The inode of a file, and its time of change in nanoseconds since 1970.
+    #[must_use]
+    pub fn stamp(&self, path: &str) -> Option<(u64, u64)> {
+        let node = self.world.borrow().place(path)?.node?;
+        let node = node.borrow();
+        Some((node.number, node.modified))
+    }
+
     /// Rings the doorbell, as a device does that has finished something.
     pub fn ring(&self) {
         self.world.borrow().ring();

@@ -9,6 +9,10 @@ pub(super) type Errno = i32;
 /// A file that may have several names and descriptors.
 pub(super) type Node = Rc<RefCell<Inode>>;
 
+/// When the first file was modified, in seconds since 1970: each change after takes a nanosecond, unless the clock is set.
+pub const MODIFIED: u64 = 1_600_000_000;
+/// Of a second.
+pub(super) const NANOSECONDS: u64 = 1_000_000_000;
 /// Symbolic links of one path, as Linux counts them.
 const LINKS_MAX: u32 = 40;
 /// `NAME_MAX`
@@ -28,7 +32,7 @@ pub(super) struct Inode {
     pub(super) mode: u32,
     pub(super) kind: Kind,
     pub(super) attributes: BTreeMap<Vec<u8>, Vec<u8>>,
-    /// How often the files of this kernel had changed when this one did: its time.
+    /// Nanoseconds since 1970.
     pub(super) modified: u64,
 }
 
@@ -113,7 +117,7 @@ pub(super) struct Rules {
 pub(super) struct Tree {
     root: Node,
     numbers: u64,
-    /// Counts what changes.
+    /// Nanoseconds since 1970.
     clock: u64,
 }
 
@@ -124,12 +128,12 @@ impl Tree {
             mode: 0o755,
             kind: Kind::Directory(BTreeMap::new()),
             attributes: BTreeMap::new(),
-            modified: 0,
+            modified: MODIFIED * NANOSECONDS,
         };
         Tree {
             root: Rc::new(RefCell::new(root)),
             numbers: 1,
-            clock: 0,
+            clock: MODIFIED * NANOSECONDS,
         }
     }
 
@@ -141,6 +145,11 @@ impl Tree {
     pub(super) fn tick(&mut self) -> u64 {
         self.clock += 1;
         self.clock
+    }
+
+    /// From now on it is `time`, in nanoseconds since 1970; it never goes back.
+    pub(super) fn set_clock(&mut self, time: u64) {
+        self.clock = self.clock.max(time);
     }
 
     /// A file without a name.

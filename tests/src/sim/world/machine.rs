@@ -7,11 +7,11 @@ use std::time::Duration;
 use ambidex::{Engine, Handle, Report};
 use fastrand::Rng;
 
-use super::answer::content;
 use super::disk::{SimDisk, Stale};
 use super::faults::Network;
 use super::net::SimNet;
 use super::plan::Plan;
+use super::site::Site;
 use super::time::{Event, Time};
 use crate::sim::disk::{Control, Faults, fake};
 
@@ -21,6 +21,8 @@ const HANG: u32 = 1001;
 const RELEASE: u32 = 1002;
 const CALM: u32 = 1003;
 const LATE: u32 = 1004;
+/// And those after: changes of files, in order.
+pub(super) const CHANGE: u32 = 3000;
 
 /// When faults stop; then everybody is answered, or told, within [`PATIENCE`].
 const CALM_AFTER: Duration = Duration::from_secs(10);
@@ -35,6 +37,7 @@ pub(super) struct Machine {
     pub(super) plan: Plan,
     pub(super) time: Rc<Time>,
     pub(super) net: Rc<SimNet>,
+    pub(super) site: RefCell<Site>,
     disk: Control,
     stale: Rc<Stale>,
     hanging: Cell<bool>,
@@ -50,13 +53,7 @@ impl Machine {
         let net = SimNet::new(&time, plan.quiet(), plan.seed ^ 1);
         net.bound_turns(TURNS_MAX);
         let (fake, control) = fake(plan.entries, plan.entries, plan.seed ^ 2);
-        for (number, (path, _, cached)) in plan.files().enumerate() {
-            let path = format!("site/{path}");
-            control.file(&path, content(number).to_vec());
-            if !cached {
-                control.cold(&path);
-            }
-        }
+        let site = RefCell::new(Site::new(&control, &plan));
         control.disk(plan.place);
         control.pace();
         let stale = Rc::new(Stale::default());
@@ -74,6 +71,7 @@ impl Machine {
             plan,
             time,
             net,
+            site,
             disk: control,
             stale,
             hanging: Cell::new(false),
@@ -105,6 +103,11 @@ impl Machine {
             LATE if !over() => {
                 let what = "faults have stopped long ago, and somebody still waits";
                 self.net.fail(what);
+            }
+            who if who >= CHANGE => {
+                let change = &self.plan.changes[(who - CHANGE) as usize];
+                let now = self.time.elapsed();
+                self.site.borrow_mut().change(&self.disk, change, now);
             }
             _ => {}
         }

@@ -5,9 +5,12 @@ use std::time::Duration;
 
 use fastrand::Rng;
 
-use super::answer::{Answer, content};
+use super::answer::Head;
+use super::judge::{Answer, BROKEN, Excuses, KINDS, judge};
 use super::net::SimNet;
-use super::plan::{FILES, LARGE, Plan, Visit};
+use super::plan::{Plan, Visit};
+use super::request::Request;
+use super::site::Site;
 use super::time::{Event, Time};
 
 /// How a client behaves.
@@ -47,66 +50,6 @@ impl Manner {
     }
 }
 
-/// What of a file is asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ask {
-    /// All of it.
-    Whole,
-    /// Its head only.
-    Head,
-    /// So many bytes, and one, from an offset.
-    Range(u32, u32),
-    /// A file that there is not.
-    Missing,
-}
-
-/// A request: a place in [`FILES`], or the one after for [`LARGE`].
-#[derive(Clone, Copy, Debug)]
-pub struct Request {
-    /// The file.
-    pub file: usize,
-    /// What of it.
-    pub ask: Ask,
-}
-
-impl Request {
-    fn file(self) -> (&'static str, usize, bool) {
-        FILES.get(self.file).copied().unwrap_or(LARGE)
-    }
-
-    fn write(self, to: &mut Vec<u8>) {
-        let (path, ..) = self.file();
-        let method = if self.ask == Ask::Head { "HEAD" } else { "GET" };
-        let suffix = if self.ask == Ask::Missing { "-not" } else { "" };
-        to.extend_from_slice(
-            format!("{method} /{path}{suffix} HTTP/1.1\r\nHost: a\r\n").as_bytes(),
-        );
-        if let Ask::Range(from, more) = self.ask {
-            let to_byte = from + more;
-            to.extend_from_slice(format!("Range: bytes={from}-{to_byte}\r\n").as_bytes());
-        }
-        to.extend_from_slice(b"\r\n");
-    }
-
-    /// Status and body that a server on a sound disk answers.
-    fn expected(self) -> (u16, usize, usize) {
-        let (_, size, _) = self.file();
-        match self.ask {
-            Ask::Missing => (404, 0, 0),
-            Ask::Whole | Ask::Head => (200, 0, size),
-            Ask::Range(from, _) if from as usize >= size => (416, 0, 0),
-            Ask::Range(from, more) => {
-                let end = size.min(from as usize + more as usize + 1);
-                (206, from as usize, end)
-            }
-        }
-    }
-
-    fn is_hot(self) -> bool {
-        self.file().2
-    }
-}
-
 /// A client at work.
 pub(super) struct Peer {
     who: u32,
@@ -120,8 +63,12 @@ pub(super) struct Peer {
     sent: usize,
     heard: Vec<u8>,
     answered: usize,
-    /// When the request now waited for was sent in full.
-    since: Option<Duration>,
+    /// When each request was sent in full.
+    asked: Vec<Duration>,
+    /// The answer that is under way, once its head is here.
+    answer: Option<Answer>,
+    /// Answers so far, by kind.
+    seen: [u64; KINDS.len()],
     /// An answer said that the connection ends.
     last: bool,
     /// Where a client that does not stay turns away: bytes sent, or heard.
@@ -132,6 +79,17 @@ pub(super) struct Peer {
     done: bool,
 }
 
+/// What a client acts in.
+#[derive(Clone, Copy)]
+pub(super) struct Scene<'a> {
+    pub(super) net: &'a SimNet,
+    pub(super) time: &'a Rc<Time>,
+    pub(super) plan: &'a Plan,
+    pub(super) site: &'a Site,
+    /// The server has been told to stop.
+    pub(super) stopping: bool,
+}
+
 /// How soon a hot file must begin to arrive, whatever the disk does.
 const HOT_MAX: Duration = Duration::from_secs(1);
 const REDIAL: Duration = Duration::from_millis(20);
@@ -140,11 +98,11 @@ const DIALS_MAX: u32 = 50;
 impl Peer {
     /// A client that will come as `visit` says.
     #[must_use]
-    pub(super) fn new(who: u32, visit: &Visit) -> Peer {
+    pub(super) fn new(who: u32, visit: &Visit, site: &Site) -> Peer {
         let mut rng = Rng::with_seed(visit.seed);
         let mut text = Vec::new();
         let write = |request: &Request| {
-            request.write(&mut text);
+            request.write(&mut text, &site.first(request.file).tag());
             text.len()
         };
         let ends = visit.requests.iter().map(write).collect();
@@ -162,7 +120,9 @@ impl Peer {
             sent: 0,
             heard: Vec::new(),
             answered: 0,
-            since: None,
+            asked: Vec::new(),
+            answer: None,
+            seen: [0; KINDS.len()],
             last: false,
             turning_point,
             read_max: rng.usize(500..20_000),
@@ -170,6 +130,11 @@ impl Peer {
             done: false,
             rng,
         }
+    }
+
+    /// How many answers of each of [`KINDS`] it has had.
+    pub(super) fn seen(&self) -> [u64; KINDS.len()] {
+        self.seen
     }
 
     /// Whether it has left.
@@ -182,29 +147,24 @@ impl Peer {
     ///
     /// # Errors
     /// What it got was neither right nor visibly cut short.
-    pub(super) fn act(
-        &mut self,
-        net: &SimNet,
-        time: &Rc<Time>,
-        plan: &Plan,
-        stopping: bool,
-    ) -> Result<(), String> {
+    pub(super) fn act(&mut self, scene: Scene<'_>) -> Result<(), String> {
+        let Scene { net, time, .. } = scene;
         if self.done {
             return Ok(());
         }
         let Some(end) = self.end.or_else(|| net.dial(self.who, SimNet::address(80))) else {
             self.dials += 1;
-            self.done = stopping || self.dials > DIALS_MAX;
-            if self.dials > DIALS_MAX && !stopping {
+            self.done = scene.stopping || self.dials > DIALS_MAX;
+            if self.dials > DIALS_MAX && !scene.stopping {
                 return Err("nobody answers".to_owned());
             }
             time.plan(REDIAL, Event::Beyond(self.who));
             return Ok(());
         };
         self.end = Some(end);
-        self.read(net, time, plan, end, stopping)?;
+        self.read(scene, end)?;
         if !self.done {
-            self.write(net, time, end);
+            self.write(scene, end);
         }
         Ok(())
     }
@@ -214,14 +174,8 @@ impl Peer {
         self.done = true;
     }
 
-    fn read(
-        &mut self,
-        net: &SimNet,
-        time: &Rc<Time>,
-        plan: &Plan,
-        end: usize,
-        stopping: bool,
-    ) -> Result<(), String> {
+    fn read(&mut self, scene: Scene<'_>, end: usize) -> Result<(), String> {
+        let Scene { net, time, .. } = scene;
         let deaf = self.visit.manner == Manner::Deaf;
         let heard = net.hear(end, if deaf { 0 } else { self.read_max });
         if deaf {
@@ -233,7 +187,7 @@ impl Peer {
         let before = self.heard.len();
         self.heard.extend_from_slice(&heard.bytes);
         if before == 0 && !self.heard.is_empty() {
-            self.check_delay(time, plan)?;
+            self.check_delay(scene)?;
         }
         if heard.bytes.len() == self.read_max {
             time.plan(self.pause, Event::Beyond(self.who));
@@ -243,105 +197,128 @@ impl Peer {
             self.done = true;
             return Ok(());
         }
-        self.parse(plan, heard.ended || heard.reset)?;
+        let over = heard.ended || heard.reset;
+        let parsed = self.parse(scene, over);
+        parsed.map_err(|what| self.complain(&what))?;
         if self.answered == self.ends.len() {
             self.leave(net, end);
-        } else if heard.ended || heard.reset {
-            let excused = stopping || net.is_harmed(end);
-            self.ended(plan, excused)?;
+        } else if over {
+            let broken = self.answer.is_some() && self.may_break(scene);
+            self.seen[BROKEN] += u64::from(broken);
+            let excused = scene.stopping || net.is_harmed(end);
+            self.ended(scene, excused)?;
             self.leave(net, end);
         }
         Ok(())
     }
 
+    fn complain(&self, what: &str) -> String {
+        let (who, manner) = (self.who, self.visit.manner);
+        let request = self.visit.requests.get(self.answered);
+        format!("client {who}: {manner:?}: {request:?}: {what}")
+    }
+
+    /// When the request now waited for was sent in full.
+    fn asked(&self, time: &Time) -> Duration {
+        let asked = self.asked.get(self.answered).copied();
+        asked.unwrap_or_else(|| time.elapsed())
+    }
+
     /// A hot file waits for no disk (G7).
-    fn check_delay(&self, time: &Time, plan: &Plan) -> Result<(), String> {
+    fn check_delay(&self, scene: Scene<'_>) -> Result<(), String> {
+        let Scene { time, plan, .. } = scene;
         let isolated = plan.place != crate::sim::disk::Disk::Remote && plan.network.shortage == 0;
-        let hot = self.visit.requests[..=self.answered]
-            .iter()
-            .all(|one| one.is_hot());
-        match self.since {
-            Some(since) if hot && isolated && time.elapsed() - since > HOT_MAX => Err(format!(
-                "client {}: a hot file came {:?} late",
-                self.who,
-                time.elapsed() - since
-            )),
-            _ => Ok(()),
+        let polite = self.visit.manner == Manner::Polite;
+        let mut asked = self.visit.requests[..=self.answered].iter();
+        let late = time.elapsed() - self.asked(time);
+        if polite && isolated && late > HOT_MAX && asked.all(Request::is_hot) {
+            return Err(self.complain(&format!("a hot file came {late:?} late")));
         }
+        Ok(())
     }
 
     /// The server has ended the connection before the last answer.
-    fn ended(&self, plan: &Plan, excused: bool) -> Result<(), String> {
+    fn ended(&self, scene: Scene<'_>, excused: bool) -> Result<(), String> {
+        let plan = scene.plan;
         let excused = excused
             || self.last
             || !self.visit.manner.stays()
             || plan.is_disk_bad()
+            || self.may_break(scene)
             // Who rests makes room for others; what was sent and not read goes with the connection.
             || plan.network.shortage > 0
             || plan.connections_max < plan.visits.len();
         if excused {
             return Ok(());
         }
-        Err(format!(
-            "client {}: {:?}: the connection ended after {} of {} answers, {} bytes into the next",
-            self.who,
-            self.visit.manner,
+        Err(self.complain(&format!(
+            "the connection ended after {} of {} answers, {} bytes into the next",
             self.answered,
             self.ends.len(),
             self.heard.len()
-        ))
+        )))
+    }
+
+    /// Whether the file that is answered from has become shorter meanwhile.
+    fn may_break(&self, scene: Scene<'_>) -> bool {
+        let request = &self.visit.requests[self.answered];
+        let asked = self.asked(scene.time);
+        request.is_of_file() && scene.site.has_shrunk(request.file, asked)
+    }
+
+    /// What the plan explains besides the right answer.
+    fn excuses(&self, scene: Scene<'_>) -> Excuses {
+        let plan = scene.plan;
+        Excuses {
+            error: plan.disk.io_error > 0,
+            unavailable: plan.is_disk_bad()
+                || plan.connections_max < plan.visits.len()
+                || self.may_break(scene),
+            blind: plan.is_disk_bad(),
+        }
     }
 
     /// Takes whole answers off what was heard, and checks them; of one that is not whole, what there is.
-    fn parse(&mut self, plan: &Plan, over: bool) -> Result<(), String> {
+    fn parse(&mut self, scene: Scene<'_>, over: bool) -> Result<(), String> {
+        let Scene { site, time, .. } = scene;
         while self.answered < self.ends.len() {
-            let request = self.visit.requests[self.answered];
-            let wrong = |what: &str| {
-                let manner = self.visit.manner;
-                Err(format!(
-                    "client {}: {manner:?}: {request:?}: {what}",
-                    self.who
-                ))
-            };
-            let answer = match Answer::parse(&self.heard, request.ask == Ask::Head) {
-                Ok(Some(answer)) => answer,
-                Ok(None) => return Ok(()),
-                Err(what) => return wrong(what),
-            };
-            let (status, from, to) = request.expected();
-            let excused = match answer.status {
-                500 => plan.disk.io_error > 0,
-                503 => plan.is_disk_bad() || plan.connections_max < plan.visits.len(),
-                _ => false,
-            };
-            if answer.status != status && !excused {
-                return wrong(&format!("answered {}", answer.status));
+            let excuses = self.excuses(scene);
+            if self.answer.is_none() {
+                let Some(head) = Head::parse(&self.heard)? else {
+                    return Ok(());
+                };
+                let request = &self.visit.requests[self.answered];
+                let window = (self.asked(time), time.elapsed());
+                self.answer = Some(judge(&head, request, site, window, excuses)?);
             }
-            let is_file = answer.status == status && matches!(status, 200 | 206);
-            if is_file && answer.length != to - from {
-                return wrong(&format!("{} bytes instead of {from}..{to}", answer.length));
-            }
-            if answer.whole.is_none() && !over {
+            let Some(answer) = &self.answer else { continue };
+            let body = &self.heard[answer.head_bytes..];
+            let body = &body[..answer.body_bytes.min(body.len())];
+            let whole = body.len() == answer.body_bytes;
+            if !whole && !over {
                 return Ok(());
             }
-            if is_file && !content(request.file)[from..].starts_with(answer.body) {
-                return wrong("wrong bytes");
-            }
-            let Some(whole) = answer.whole else {
+            answer.judge_body(body, site, time.elapsed(), excuses)?;
+            if !whole {
                 return Ok(());
-            };
+            }
+            if let Some(kind) = answer.kind {
+                self.seen[kind] += 1;
+            }
+            let bytes = answer.head_bytes + answer.body_bytes;
             self.last |= answer.closes;
+            self.heard.drain(..bytes);
+            self.answer = None;
             self.answered += 1;
-            self.since = None;
-            self.heard.drain(..whole);
         }
         if self.heard.is_empty() {
             return Ok(());
         }
-        Err(format!("client {}: more than was asked for", self.who))
+        Err("more than was asked for".to_owned())
     }
 
-    fn write(&mut self, net: &SimNet, time: &Rc<Time>, end: usize) {
+    fn write(&mut self, scene: Scene<'_>, end: usize) {
+        let Scene { net, time, .. } = scene;
         let manner = self.visit.manner;
         let limit = match manner {
             Manner::Polite => self.ends[self.answered],
@@ -351,15 +328,14 @@ impl Peer {
         };
         if self.sent < limit {
             self.sent += net.say(end, &self.text[self.sent..limit]);
+            let asked = self.ends.iter().filter(|end| **end <= self.sent).count();
+            self.asked.resize(asked, time.elapsed());
             if manner == Manner::ByteByByte && self.sent < self.text.len() {
                 let gap = Duration::from_micros(self.rng.u64(..4000));
                 time.plan(gap, Event::Beyond(self.who));
             }
             if self.sent == self.text.len() && manner == Manner::HalfClosing {
                 net.finish(end);
-            }
-            if self.sent == limit && manner == Manner::Polite {
-                self.since = Some(time.elapsed());
             }
             if self.sent == limit && manner == Manner::Leaving {
                 time.plan(self.pause, Event::Beyond(self.who));

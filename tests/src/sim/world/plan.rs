@@ -5,7 +5,8 @@ use std::time::Duration;
 use fastrand::Rng;
 
 use super::faults::Network;
-use super::peer::{Ask, Manner, Request};
+use super::peer::Manner;
+use super::request::{Ask, Condition, Date, Request, Span, Tag};
 use crate::sim::disk::{Disk, Faults};
 use crate::sim::rng::{Weights, chance, choose};
 
@@ -21,8 +22,15 @@ pub(super) const FILES: [(&str, usize, bool); 6] = [
 /// A file of more than one read, that few sites have.
 pub(super) const LARGE: (&str, usize, bool) = ("large", 140_000, true);
 
-/// Kinds of faults that can be switched off one by one.
-pub const FAULTS: [&str; 20] = [
+/// Files in a directory that is listed, in order.
+pub(super) const LISTED: [(&str, usize, bool); 3] = [
+    ("list/a & b", 10, true),
+    ("list/cold", 2000, false),
+    ("list/\u{e9}<i>", 600, true),
+];
+
+/// Kinds of faults, and of what else happens, that can be left out one by one.
+pub const FAULTS: [&str; 22] = [
     "interrupt",
     "short_send",
     "abort",
@@ -43,6 +51,8 @@ pub const FAULTS: [&str; 20] = [
     "stale_completion",
     "hang",
     "stop",
+    "changes",
+    "variety",
 ];
 
 /// What is left out of the plan of a seed: how a failure is made small.
@@ -67,6 +77,30 @@ pub struct Visit {
     pub requests: Vec<Request>,
     /// The seed of its own choices.
     pub seed: u64,
+}
+
+/// What becomes of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// Another takes its name, as by rename(2).
+    Replace,
+    /// It loses bytes at its end.
+    Truncate,
+    /// It gets more bytes.
+    Grow,
+}
+
+/// A file that changes.
+#[derive(Clone, Debug)]
+pub struct Alteration {
+    /// When.
+    pub at: Duration,
+    /// Its number, as in [`Request::file`].
+    pub file: usize,
+    /// How.
+    pub change: Change,
+    /// By how much, or to what.
+    pub amount: u32,
 }
 
 /// A world to be run.
@@ -96,6 +130,8 @@ pub struct Plan {
     pub tasks: bool,
     /// Who comes.
     pub visits: Vec<Visit>,
+    /// What becomes of the files.
+    pub changes: Vec<Alteration>,
 }
 
 /// How likely a fault is in one run: often not at all.
@@ -145,19 +181,61 @@ fn visit(rng: &mut Rng, manners: &Weights<7>, large: bool) -> Visit {
         } else {
             rng.usize(..FILES.len())
         };
-        let ask = match rng.u32(..8) {
+        let kind = rng.u32(..8);
+        let ask = match kind {
             0 => Ask::Missing,
-            1 => Ask::Head,
-            2 | 3 => Ask::Range(rng.u32(..200), rng.u32(..3000)),
+            2 | 3 => {
+                let (from, more) = (rng.u32(..200), rng.u32(..3000));
+                Ask::Spans(vec![Span::Between(from, from + more)])
+            }
             _ => Ask::Whole,
         };
-        Request { file, ask }
+        Request {
+            file,
+            ask,
+            head: kind == 1,
+            condition: Condition::None,
+        }
     };
     Visit {
         at: Duration::from_micros(rng.u64(..50_000)),
         manner: Manner::ALL[manners.pick(rng)],
         requests: (0..count).map(|_| request(rng)).collect(),
         seed: rng.u64(..),
+    }
+}
+
+/// The place of "variety" in [`FAULTS`].
+const VARIETY: usize = 21;
+
+fn span(rng: &mut Rng) -> Span {
+    match rng.u32(..4) {
+        0 => Span::Last(rng.u32(..300)),
+        1 => Span::From(rng.u32(..5000)),
+        _ => {
+            let first = rng.u32(..2500);
+            Span::Between(first, first + rng.u32(..400))
+        }
+    }
+}
+
+fn condition(rng: &mut Rng) -> Condition {
+    let tags = [
+        Tag::First,
+        Tag::First,
+        Tag::Weak,
+        Tag::Among,
+        Tag::Other,
+        Tag::Any,
+    ];
+    let tag = tags[rng.usize(..tags.len())];
+    let date = [Date::Before, Date::First, Date::DayOne][rng.usize(..3)];
+    match rng.u32(..10) {
+        0 => Condition::Match(tag),
+        1..4 => Condition::NoneMatch(tag),
+        4 | 5 => Condition::Since(date),
+        6 | 7 => Condition::RangeTag(tag),
+        _ => Condition::RangeDate(date),
     }
 }
 
@@ -188,11 +266,71 @@ impl Plan {
             large,
             tasks: chance(rng, 25),
             visits: Vec::new(),
+            changes: Vec::new(),
         };
         let count = rng.usize(1..5);
         plan.visits = (0..count).map(|_| visit(rng, &manners, large)).collect();
+        // By a generator of its own: a seed kept before there was this stands for what it stood for.
+        let more = &mut Rng::with_seed(seed ^ 5);
+        if cut.faults >> VARIETY & 1 == 0 && !plan.tasks {
+            plan.vary(more);
+        }
+        plan.change(more);
         plan.cut(cut);
         plan
+    }
+
+    /// Requests of all kinds.
+    fn vary(&mut self, rng: &mut Rng) {
+        let likely = rng.u32(..80);
+        let requests = self.visits.iter_mut().flat_map(|visit| &mut visit.requests);
+        for request in requests {
+            if !chance(rng, likely) {
+                continue;
+            }
+            match rng.u32(..8) {
+                0 => request.ask = Ask::Listing,
+                1 => request.file = FILES.len() + 1 + rng.usize(..LISTED.len()),
+                2 if self.large => request.file = FILES.len(),
+                2..5 => {
+                    let count = rng.usize(1..5);
+                    request.ask = Ask::Spans((0..count).map(|_| span(rng)).collect());
+                }
+                _ => {}
+            }
+            request.head = rng.u32(..5) == 0;
+            if matches!(request.ask, Ask::Whole | Ask::Spans(_)) && rng.bool() {
+                request.condition = condition(rng);
+            }
+        }
+    }
+
+    /// Files that change, most of them such as are asked for.
+    fn change(&mut self, rng: &mut Rng) {
+        if rng.bool() {
+            return;
+        }
+        let change = |rng: &mut Rng| {
+            let visit = &self.visits[rng.usize(..self.visits.len())];
+            let wanted = visit.requests[rng.usize(..visit.requests.len())].file;
+            let any = rng.usize(..FILES.len() + 1 + LISTED.len());
+            let changes = [
+                Change::Replace,
+                Change::Truncate,
+                Change::Truncate,
+                Change::Grow,
+            ];
+            // While the answers are under way, or while a disk hangs.
+            let span = if rng.u32(..4) == 0 { 6_000_000 } else { 20_000 };
+            Alteration {
+                at: visit.at + Duration::from_micros(rng.u64(1..span)),
+                file: if rng.u32(..4) == 0 { any } else { wanted },
+                change: changes[rng.usize(..changes.len())],
+                amount: rng.u32(..) >> rng.u32(16..30),
+            }
+        };
+        let count = rng.usize(1..8);
+        self.changes = (0..count).map(|_| change(rng)).collect();
     }
 
     fn cut(&mut self, cut: Cut) {
@@ -234,14 +372,12 @@ impl Plan {
             "late_cancel" => &mut disk.late_cancel,
             "stale_completion" => &mut self.stale,
             "hang" => return self.hang = None,
-            _ => return self.stop = None,
+            "stop" => return self.stop = None,
+            "changes" => return self.changes.clear(),
+            // Left out when the plan was made.
+            _ => return,
         };
         *weight = 0;
-    }
-
-    /// Files of the site.
-    pub(super) fn files(&self) -> impl Iterator<Item = (&'static str, usize, bool)> {
-        FILES.into_iter().chain(self.large.then_some(LARGE))
     }
 
     /// Whether a file may fail, or its disk not answer in time.

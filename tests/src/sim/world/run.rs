@@ -7,6 +7,7 @@ use std::rc::Rc;
 use std::sync::Once;
 
 use super::faults::Tally;
+use super::judge::KINDS;
 use super::machine::Machine;
 use super::net::SimNet;
 use super::plan::{Cut, FAULTS, Plan};
@@ -23,6 +24,8 @@ pub struct Outcome {
     pub calls: u64,
     /// What happened on the network.
     pub tally: Tally,
+    /// Answers of each of [`KINDS`] that were judged.
+    pub seen: [u64; KINDS.len()],
     /// What was found wrong.
     pub wrong: Option<String>,
     /// Each call, if that was asked for.
@@ -67,6 +70,7 @@ pub fn run(seed: u64, cut: Cut, with_log: bool) -> Outcome {
     fastrand::seed(seed);
     SEED.set(seed);
     PANICS.set(Some(Vec::new()));
+    let seen = Cell::new([0; KINDS.len()]);
     let parts: RefCell<Option<(Rc<Time>, Rc<SimNet>)>> = RefCell::default();
     let result = panic::catch_unwind(AssertUnwindSafe(|| {
         let plan = Plan::new(seed, cut);
@@ -83,7 +87,9 @@ pub fn run(seed: u64, cut: Cut, with_log: bool) -> Outcome {
         } else {
             let (world, engine) = ServerWorld::new(plan);
             begin(&world.machine);
-            world.run(engine)
+            let result = world.run(engine);
+            seen.set(world.seen());
+            result
         }
     }));
     let panics = PANICS.take().unwrap_or_default();
@@ -95,6 +101,7 @@ pub fn run(seed: u64, cut: Cut, with_log: bool) -> Outcome {
     };
     let mut outcome = Outcome {
         wrong,
+        seen: seen.get(),
         ..Outcome::default()
     };
     if let Some((time, net)) = parts.take() {

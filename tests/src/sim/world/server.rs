@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use ambidex::net::TcpListener;
 use ambidex::{Engine, Handle};
-use ambidex_server::{Config, Limits, Server, Site, Stop};
+use ambidex_server::{Config, Files, Limits, Listing, Server, Site, Stop};
 
-use super::machine::{Machine, PATIENCE};
+use super::judge::KINDS;
+use super::machine::{CHANGE, Machine, PATIENCE};
 use super::net::{Beyond, SimNet};
-use super::peer::Peer;
+use super::peer::{Peer, Scene};
 use super::plan::Plan;
 use super::time::Event;
 
@@ -29,9 +30,10 @@ pub(super) struct ServerWorld {
 impl ServerWorld {
     /// A world of `plan`, and the engine in it.
     pub(super) fn new(plan: Plan) -> (Rc<ServerWorld>, Engine) {
-        let peers = plan.visits.iter().zip(0..);
-        let peers = peers.map(|(visit, who)| Peer::new(who, visit)).collect();
         let (machine, engine) = Machine::new(plan);
+        let peers = machine.plan.visits.iter().zip(0..);
+        let peer = |(visit, who)| Peer::new(who, visit, &machine.site.borrow());
+        let peers = peers.map(peer).collect();
         let world = Rc::new(ServerWorld {
             machine,
             peers: RefCell::new(peers),
@@ -76,6 +78,10 @@ impl ServerWorld {
                 descriptors_max: Some(64),
                 ..Limits::default()
             },
+            files: Files {
+                listing: Listing::Json,
+                ..Files::default()
+            },
             ..Config::default()
         }
     }
@@ -87,10 +93,23 @@ impl ServerWorld {
         for (visit, who) in plan.visits.iter().zip(0..) {
             time.plan(visit.at, Event::Beyond(who));
         }
+        for (change, number) in plan.changes.iter().zip(0..) {
+            time.plan(change.at, Event::Beyond(CHANGE + number));
+        }
         if let Some(at) = plan.stop {
             time.plan(at, Event::Beyond(STOP));
         }
         self.stop_if_over();
+    }
+
+    /// How many answers of each of [`KINDS`] were judged.
+    pub(super) fn seen(&self) -> [u64; KINDS.len()] {
+        let mut sum = [0; KINDS.len()];
+        for peer in self.peers.borrow().iter() {
+            let seen = peer.seen();
+            sum.iter_mut().zip(seen).for_each(|(sum, one)| *sum += one);
+        }
+        sum
     }
 
     fn is_over(&self) -> bool {
@@ -109,15 +128,17 @@ impl ServerWorld {
     }
 
     fn visit(&self, who: usize) {
-        let Machine {
-            plan, time, net, ..
-        } = &self.machine;
-        let acted = {
-            let peer = &mut self.peers.borrow_mut()[who];
-            peer.act(net, time, plan, self.stopping.get())
+        let machine = &self.machine;
+        let scene = Scene {
+            net: &machine.net,
+            time: &machine.time,
+            plan: &machine.plan,
+            site: &machine.site.borrow(),
+            stopping: self.stopping.get(),
         };
+        let acted = self.peers.borrow_mut()[who].act(scene);
         if let Err(what) = acted {
-            net.fail(what);
+            machine.net.fail(what);
         }
         self.stop_if_over();
     }

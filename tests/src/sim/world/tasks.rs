@@ -11,10 +11,10 @@ use ambidex::net::{TcpListener, TcpStream};
 use ambidex::{Engine, Handle, Remote};
 use fastrand::Rng;
 
-use super::answer::content;
 use super::machine::{Machine, PATIENCE};
 use super::net::{Beyond, SimNet};
 use super::plan::{FILES, Plan, Visit};
+use super::site::content;
 use super::time::Event;
 use crate::sim::disk::CountedBuf;
 
@@ -177,7 +177,9 @@ impl Script {
     fn check(&self, file: usize, at: u64, buffer: &CountedBuf, asked: usize) {
         let (path, size, _) = FILES[file];
         let here = buffer.filled();
-        let right = content(file).get(at as usize..).unwrap_or_default();
+        let right = content(file, 0)[..size]
+            .get(at as usize..)
+            .unwrap_or_default();
         let most = size.saturating_sub(at as usize).min(asked);
         if here.len() > most || !right.starts_with(here) {
             self.fail(format!("wrong bytes of {path} at {at}"));

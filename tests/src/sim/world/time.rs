@@ -9,7 +9,7 @@ use std::time::{Duration, Instant, SystemTime};
 use ambidex::clock::{Clock, Real};
 
 /// What the simulated time of day begins with, in seconds since 1970.
-const DAY_ONE: Duration = Duration::from_secs(1_700_000_000);
+pub(super) const DAY_ONE: Duration = Duration::from_secs(1_700_000_000);
 
 /// What is to happen at a moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
