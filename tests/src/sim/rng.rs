@@ -140,8 +140,12 @@ pub fn prove(
     );
 }
 
-/// Tools that slow a program down a hundred times set `AMBIDEX_SCHEDULES_MAX`.
-fn schedules_max() -> u64 {
+/// Tools that slow a program down a hundred times set `AMBIDEX_SCHEDULES_MAX`, and who measures.
+///
+/// # Panics
+/// If that is not a number.
+#[must_use]
+pub fn schedules_max() -> u64 {
     let Ok(word) = env::var("AMBIDEX_SCHEDULES_MAX") else {
         return u64::MAX;
     };

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
 use ambidex::clock::{Clock, Real};
-use ambidex_tests::sim::rng::{Effort, effort, grouped, proved, seed_of, seeds};
+use ambidex_tests::sim::rng::{Effort, effort, grouped, proved, schedules_max, seed_of, seeds};
 use ambidex_tests::sim::world::{Cut, KINDS, Outcome, Plan, run, shrink};
 
 use crate::kept;
@@ -19,11 +19,12 @@ const ALL_KINDS: u64 = 2000;
 
 /// Schedules of this run.
 fn count() -> u64 {
-    match effort() {
+    let count = match effort() {
         Effort::Quick => 2_000,
         Effort::Ci => 1_000_000,
         Effort::Long => 10_000_000,
-    }
+    };
+    count.min(schedules_max())
 }
 
 /// What all threads share.
