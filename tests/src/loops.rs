@@ -79,6 +79,35 @@ pub async fn pair(io: &Handle) -> (TcpStream, TcpStream) {
     (client.expect("connect"), server)
 }
 
+/// Sends a request of these lines, and gives the answer: its head, and as much text as the head promises.
+///
+/// # Panics
+/// When the answer is cut short.
+pub async fn ask(stream: &TcpStream, lines: &[&str]) -> String {
+    let request = format!("{}\r\nHost: t\r\n\r\n", lines.join("\r\n"));
+    stream.write_all(request.as_bytes()).await.expect("write");
+    let (mut answer, mut part) = (Vec::new(), [0; 1024]);
+    loop {
+        let text = String::from_utf8_lossy(&answer);
+        if let Some((head, body)) = text.split_once("\r\n\r\n")
+            && body.len()
+                >= field(head, "Content-Length").map_or(0, |n| n.parse().expect("a number"))
+        {
+            return text.into_owned();
+        }
+        let count = stream.read(&mut part).await.expect("read");
+        assert!(count > 0, "cut short: {text}");
+        answer.extend_from_slice(&part[..count]);
+    }
+}
+
+/// The value of the field `name` in the head of an answer.
+#[must_use]
+pub fn field<'a>(head: &'a str, name: &str) -> Option<&'a str> {
+    let mut lines = head.lines().filter_map(|line| line.split_once(": "));
+    lines.find(|line| line.0 == name).map(|line| line.1)
+}
+
 /// Bytes that tell where they stand.
 #[must_use]
 pub fn pattern(length: usize) -> Vec<u8> {

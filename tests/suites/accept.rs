@@ -1,10 +1,15 @@
 //! Accepting under pressure: no descriptors left, and connections that are gone before they are
 //! accepted.
 
+use std::net::SocketAddr;
 use std::thread;
 use std::time::Duration;
 
+use ambidex::Handle;
+use ambidex::net::{TcpListener, TcpStream};
+use ambidex_server::{Site, Stop};
 use ambidex_tests::client::{Client, get};
+use ambidex_tests::loops::{ANY_PORT, ask, faked, run_on};
 use ambidex_tests::server::{Server, backends, each_backend, eventually};
 use ambidex_tests::tree::Tree;
 use rustix::process::Signal;
@@ -51,6 +56,50 @@ fn running_out_of_descriptors_neither_spins_nor_ends_the_server() {
         }
         server.assert_sound();
     }
+}
+
+/// Has `/a` on a new connection, and gives that.
+async fn visit(io: &Handle, address: SocketAddr) -> TcpStream {
+    let stream = TcpStream::connect(io.net(), address).await;
+    let stream = stream.expect("a connection");
+    expect_a(&stream).await;
+    stream
+}
+
+async fn expect_a(stream: &TcpStream) {
+    let answer = ask(stream, &["GET /a HTTP/1.1"]).await;
+    assert!(answer.ends_with("\r\n\r\nalpha"), "{answer}");
+}
+
+/// A server keeps descriptors back, so its own never run out; others may take those of the system.
+#[test]
+fn a_shortage_that_others_made_does_not_end_the_server() {
+    let tree = tree();
+    let (mut engine, net) = faked();
+    run_on(&mut engine, async |io| {
+        let listener = TcpListener::bind(io.net(), ANY_PORT).expect("a port");
+        let address = listener.local_addr().expect("bound");
+        let site = Site::open(&io, tree.path()).await.expect("a site");
+        let (server, stop) = (ambidex_server::Server::new(site), Stop::default());
+        let serving = io.spawn({
+            let (io, stop) = (io.clone(), stop.clone());
+            async move { server.serve(&io, listener, &stop).await }
+        });
+        for errno in [libc::EMFILE, libc::ENFILE, libc::ENOBUFS, libc::ENOMEM] {
+            let resting = visit(&io, address).await;
+            net.script_accepts([errno]);
+            drop(visit(&io, address).await);
+            // It was for a moment only: who rests need not go. When it lasts, they make room.
+            expect_a(&resting).await;
+            net.script_accepts([errno, errno]);
+            drop(visit(&io, address).await);
+            let ended = resting.read(&mut [0]).await;
+            assert_eq!(ended.expect("an end"), 0, "{errno}");
+        }
+        stop.set();
+        let served = serving.await.expect("it ends");
+        served.expect("it serves to the end");
+    });
 }
 
 #[test]

@@ -83,7 +83,9 @@ impl Begun {
 fn under_way(change: impl Fn(&Path), check: impl Fn(Begun)) {
     for backend in backends() {
         let tree = tree();
-        let server = Server::start(tree.path(), backend);
+        // The second answer waits while the first is read and compared.
+        let builder = Server::builder(tree.path()).backend(backend);
+        let server = builder.args(["--write-timeout", "600"]).start();
         let answers = [false, true].map(|range| Begun::new(&server, range));
         change(tree.path());
         answers.into_iter().for_each(&check);

@@ -5,10 +5,9 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
-use std::time::Duration;
 
 use ambidex_tests::client::{Client, get};
-use ambidex_tests::server::{Server, backends, each_backend, eventually};
+use ambidex_tests::server::{Server, backends, each_backend, each_backend_with, eventually};
 use ambidex_tests::tree::{Tree, content, content_at};
 
 /// More than socket buffers on both sides hold.
@@ -154,25 +153,17 @@ fn a_reset_amid_a_body_ends_that_connection_only() {
     });
 }
 
-/// Connects a client that counts as held up before the server gives up on any that do not read.
-fn impatient(server: &Server) -> Client {
-    let client = Client::connect(server.addr());
-    let patience = Some(Duration::from_secs(15));
-    let set = client.stream().set_read_timeout(patience);
-    set.expect("a socket option");
-    client
-}
-
 #[test]
 fn clients_that_never_read_hold_nobody_up() {
     let tree = large_tree();
-    each_backend(tree.path(), |server| {
+    // The server gives nobody up for as long as a client of this test waits.
+    each_backend_with(tree.path(), &["--write-timeout", "600"], |server| {
         let stalled: Vec<_> = (0..40).map(|_| start_large(server)).collect();
-        let mut client = impatient(server);
+        let mut client = Client::connect(server.addr());
         for _ in 0..100 {
             assert_eq!(client.get("/a").body, b"alpha");
             assert!(client.get("/middle").body == content(5, 300_000));
-            assert_eq!(impatient(server).get("/a").body, b"alpha");
+            assert_eq!(get(server.addr(), "/a").body, b"alpha");
         }
         // One of the stalled, woken up late, still gets all of its file.
         let mut late = stalled.into_iter().last().expect("forty");

@@ -59,12 +59,21 @@ impl Stage {
     /// Everything is as if nothing had been: no descriptor, buffer or place in a queue is missing.
     fn expect_normal(&self, whole: &[u8]) {
         self.rig.release();
-        let more_than_places: Vec<_> = (0..2 * AT_WORK).map(|_| self.ask("/stuck/file")).collect();
-        for mut client in more_than_places {
-            let response = client.read_response(false);
-            assert_eq!(response.status, 200);
-            assert!(response.body == whole);
-        }
+        // What was given up may still be on its way, and a busy machine may miss so short a deadline;
+        // a place that is lost does not come back.
+        eventually("more than there are places for are served", || {
+            let clients: Vec<_> = (0..2 * AT_WORK).map(|_| self.ask("/stuck/file")).collect();
+            let served = clients.into_iter().map(|mut client| {
+                let response = client.read_response(false);
+                if response.status != 200 {
+                    expect_refusal(&response);
+                    return false;
+                }
+                assert!(response.body == whole);
+                true
+            });
+            served.filter(|served| *served).count() == 2 * AT_WORK
+        });
         self.hot(&mut Client::connect(self.server.addr()));
         self.server.assert_sound();
     }
@@ -122,7 +131,8 @@ fn a_disk_that_hangs_in_the_middle_cuts_the_answer_where_all_can_see() {
     let script = Script::new(whole.clone()).direct();
     let script = script.read_from(MIDDLE, Pace::Held);
     for backend in backends() {
-        let stage = Stage::new(backend, &script, &["--disk-deadline", "0.2"]);
+        // Long enough for what does not hang.
+        let stage = Stage::new(backend, &script, &["--disk-deadline", "2"]);
         let mut client = stage.ask("/stuck/file");
         // Would be answered if the connection went on.
         client.send(b"GET /page HTTP/1.1\r\nHost: t\r\n\r\n");

@@ -12,8 +12,9 @@ use std::time::Duration;
 
 use ambidex::disk::File;
 use ambidex::{Engine, Handle, RemoteError, Report};
-use ambidex_tests::loops::{engines, run_on};
-use ambidex_tests::sim::HANG;
+use ambidex_tests::loops::{builder, engines, run_on};
+use ambidex_tests::sim::clock::Turned;
+use ambidex_tests::sim::{HANG, backends};
 
 /// Over before anybody notices, but there.
 const MOMENT: Duration = Duration::from_millis(20);
@@ -92,7 +93,10 @@ fn tasks_that_ended_before_are_not_counted() {
 
 #[test]
 fn a_task_that_never_ends_is_dropped_at_the_deadline_and_counted() {
-    for mut engine in engines("never ends") {
+    for choice in backends("never ends") {
+        let clock = Turned::new();
+        let engine = builder(choice).clock(clock.clone()).build();
+        let mut engine = engine.expect("an engine");
         let drops = Arc::new(AtomicUsize::new(0));
         run_on(&mut engine, async |io| {
             for _ in 0..3 {
@@ -110,8 +114,11 @@ fn a_task_that_never_ends_is_dropped_at_the_deadline_and_counted() {
             let (own, guard) = (io.clone(), Guard(Arc::clone(&drops)));
             let busy = async move {
                 let _guard = guard;
+                own.draining().await;
                 loop {
+                    // Those who were told have their turn before the time is over.
                     own.yield_now().await;
+                    clock.turn(MOMENT / 4);
                 }
             };
             io.spawn(busy).detach();

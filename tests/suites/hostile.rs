@@ -4,7 +4,8 @@
 //! every answer is right again, and SIGTERM ends the server with status 0.
 //!
 //! `AMBIDEX_PROVE=ci` runs more cells than a plain `cargo test`, `AMBIDEX_PROVE=long` all of them; both
-//! print what was counted, and how long hot answers took, which nothing asserts.
+//! print what was counted, and how long hot answers took, which nothing asserts. `AMBIDEX_CELL=recvfrom` runs those
+//! cells of system calls only whose names hold that.
 
 #[path = "hostile/calls.rs"]
 mod calls;

@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
+use ambidex_tests::client::get;
 use ambidex_tests::server::{Backend, Server, backends};
 use ambidex_tests::sim::rng;
 use rustix::process::Signal;
@@ -177,13 +178,14 @@ fn killed_at_any_moment_a_server_leaves_nothing_and_the_next_has_its_port() {
         }
     }
     let server = start(&places, kinds[0], listen, rounds + 1);
-    let witness = Load::start(&places.site, listen, 1, Duration::ZERO, false);
-    thread::sleep(LIFE_MAX);
-    assert!(witness.finish().right > 0, "the last server serves");
+    let page = get(server.addr(), "/hot/0");
+    assert_eq!(page.status, 200, "the last server serves");
     let counts = load.finish();
     kill(server, rounds + 1);
     places.site.check();
-    assert!(counts.right > 0 && counts.cut > 0, "{counts:?}");
+    // Of a few rounds none need have met a client.
+    let met = counts.right > 0 && counts.cut > 0;
+    assert!(met || rounds < 100, "{counts:?}");
     // Past the test harness, for tests/prove.
     let _ = writeln!(
         std::io::stderr(),

@@ -1,7 +1,7 @@
 //! The scenes of libuv's own tests, written anew for this engine's public API: on the real kernel. Those that other
 //! suites play already are named on the page docs/src/traps.md.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::io::{self, Read, Write};
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
@@ -12,9 +12,10 @@ use std::time::Duration;
 use ambidex::net::event::{Changes, Child, UserEvent, Watch};
 use ambidex::net::{Interest, Mode, Source, TcpListener, TcpStream, Token};
 use ambidex::poll::{Event, Events};
-use ambidex::{JoinHandle, Poll};
+use ambidex::{Engine, JoinHandle, Poll};
 use ambidex_tests::alone::alone;
-use ambidex_tests::loops::{ANY_PORT, errno, pair, pattern, run};
+use ambidex_tests::loops::{ANY_PORT, errno, pair, pattern, run, run_on};
+use ambidex_tests::sim::clock::Turned;
 use ambidex_tests::sim::{HANG, Patience, descriptors, poll_once};
 use futures_util::future::join_all;
 
@@ -256,14 +257,19 @@ fn a_timer_that_is_set_anew_when_it_expires_goes_on_until_it_is_stopped() {
 /// timer_order, with one that stops the next: of those that are due at once, each may still be taken back.
 #[test]
 fn of_a_thousand_equal_timers_each_may_stop_the_next() {
-    run(async |io| {
-        const TIMERS: usize = 1_000;
+    const TIMERS: usize = 1_000;
+    let clock = Turned::new();
+    let engine = Engine::builder().clock(clock.clone()).build();
+    run_on(&mut engine.expect("an engine"), async |io| {
         let deadline = io.now() + Duration::from_millis(1);
         let ran = Rc::new(RefCell::new(Vec::new()));
         let tasks = Rc::new(RefCell::new(Vec::<Option<JoinHandle<()>>>::new()));
+        let asleep = Rc::new(Cell::new(0));
         for at in 0..TIMERS {
             let (sleep, ran, others) = (io.sleep_until(deadline), ran.clone(), tasks.clone());
+            let asleep = asleep.clone();
             let task = io.spawn(async move {
+                asleep.set(asleep.get() + 1);
                 sleep.await;
                 ran.borrow_mut().push(at);
                 let next = others.borrow_mut().get_mut(at + 1).and_then(Option::take);
@@ -273,6 +279,11 @@ fn of_a_thousand_equal_timers_each_may_stop_the_next() {
             });
             tasks.borrow_mut().push(Some(task));
         }
+        // All sleep before the first is due.
+        while asleep.get() < TIMERS {
+            io.yield_now().await;
+        }
+        clock.turn(Duration::from_millis(1));
         let last = TIMERS - 2;
         let last = tasks.borrow_mut()[last].take().expect("nobody stops it");
         last.await.expect("joined");

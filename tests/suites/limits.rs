@@ -3,6 +3,7 @@
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::sync::LazyLock;
 use std::thread;
 use std::time::Duration;
 
@@ -15,10 +16,12 @@ use rustix::process::Signal;
 /// More than socket buffers on both sides hold.
 const LARGE: usize = 48 << 20;
 const NOFILE: u64 = 64;
+/// Made once: it takes a second, in which those who wait for their turn would read nothing.
+static WHOLE: LazyLock<Vec<u8>> = LazyLock::new(|| content(31, LARGE));
 
 fn tree() -> Tree {
     let tree = Tree::new();
-    tree.file("a", "alpha").file("large", content(31, LARGE));
+    tree.file("a", "alpha").file("large", &*WHOLE);
     tree
 }
 
@@ -76,7 +79,9 @@ fn expect_room(addr: SocketAddr) {
 
 #[test]
 fn one_connection_too_many_is_answered_503_and_closed() {
-    each(&tree(), &["--max-connections", "3"], |server| {
+    // Those who are busy read nothing while the others come and go.
+    let args = ["--max-connections", "3", "--write-timeout", "600"];
+    each(&tree(), &args, |server| {
         let mut busy: Vec<_> = (0..3).map(|_| start_large(server.addr())).collect();
         for _ in 0..100 {
             expect_turned_away(Client::connect(server.addr()));
@@ -90,7 +95,7 @@ fn one_connection_too_many_is_answered_503_and_closed() {
         for mut client in busy {
             let mut body = vec![0; LARGE];
             client.read_exact(&mut body).expect("the whole file");
-            assert!(body == content(31, LARGE));
+            assert!(body == *WHOLE);
         }
     });
 }
@@ -126,7 +131,12 @@ fn one_address_has_only_its_share_of_connections() {
         stream.read_to_string(&mut answer).expect("an answer");
         answer
     };
-    let args = ["--max-connections-per-address", "2"];
+    let args = [
+        "--max-connections-per-address",
+        "2",
+        "--write-timeout",
+        "600",
+    ];
     each(&tree(), &args, |server| {
         let busy: Vec<_> = (0..2).map(|_| start_large(server.addr())).collect();
         let refused = answer(connect_from(1, server.addr()));
@@ -235,7 +245,7 @@ fn requests_wait_for_descriptors_and_are_all_served() {
                 scope.spawn(|| {
                     let response = client.read_response(false);
                     assert_eq!(response.status, 200);
-                    assert!(response.body == content(31, LARGE));
+                    assert!(response.body == *WHOLE);
                 });
             }
         });
@@ -291,7 +301,14 @@ fn attacks_in_miniature_leave_the_server_available() {
 
 fn with_grace(tree: &Tree, backend: Backend) -> Server {
     let builder = Server::builder(tree.path()).backend(backend);
-    let args = ["--grace-period", "600", "--header-timeout", "600"];
+    let args = [
+        "--grace-period",
+        "600",
+        "--header-timeout",
+        "600",
+        "--write-timeout",
+        "600",
+    ];
     builder.args(args).start()
 }
 

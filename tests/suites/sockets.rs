@@ -388,9 +388,7 @@ fn urgent_data_does_not_hide_what_comes_after_it() {
         io.sleep(Duration::from_millis(5)).await;
         let (mut all, mut buffer) = (Vec::new(), [0; 64]);
         while all.len() < 6 {
-            let read = io
-                .timeout(Duration::from_secs(2), server.read(&mut buffer))
-                .await;
+            let read = io.timeout(STALL, server.read(&mut buffer)).await;
             let length = read.unwrap_or_else(|_| panic!("waits for ever after {all:?}"));
             all.extend_from_slice(&buffer[..length.expect("read")]);
         }

@@ -19,6 +19,8 @@ use std::time::Duration;
 
 use ambidex::disk::File;
 use ambidex::{Elapsed, Engine, Handle, JoinError};
+use ambidex_tests::loops::run_on;
+use ambidex_tests::sim::clock::Turned;
 use ambidex_tests::sim::poll_once;
 
 fn run<T>(main: impl AsyncFnOnce(Handle) -> T) -> T {
@@ -162,7 +164,9 @@ fn more_tasks_than_a_round_polls_run_in_the_order_they_were_woken() {
 
 #[test]
 fn sleeps_end_in_order_of_their_deadlines_then_of_arrival() {
-    run(async |io| {
+    let clock = Turned::new();
+    let engine = Engine::builder().clock(clock.clone()).build();
+    run_on(&mut engine.expect("an engine"), async |io| {
         let order = Rc::new(RefCell::new(Vec::new()));
         let start = io.now();
         let mut tasks = Vec::new();
@@ -175,6 +179,12 @@ fn sleeps_end_in_order_of_their_deadlines_then_of_arrival() {
                 order.borrow_mut().push(name);
             }));
         }
+        // All sleep before the first is due.
+        io.yield_now().await;
+        assert_eq!(*order.borrow(), [4]);
+        clock.turn(Duration::from_millis(10));
+        tasks.remove(1).await.unwrap();
+        clock.turn(Duration::from_millis(20));
         for task in tasks {
             task.await.unwrap();
         }

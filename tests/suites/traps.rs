@@ -1,6 +1,8 @@
 //! Known traps of epoll, of io_uring and of loops on both, each proven absent: those that no other suite proves.
 //! The page docs/src/traps.md has them all, with the test for each.
 
+#[path = "traps/clock.rs"]
+mod clock;
 #[path = "traps/fairness.rs"]
 mod fairness;
 #[path = "traps/hosts.rs"]

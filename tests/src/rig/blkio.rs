@@ -6,17 +6,18 @@
 use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::path::Path;
 
 use rustix::fs::{major, minor};
+
+use super::group::Group;
 
 const ROOT: &str = "/sys/fs/cgroup/blkio";
 const READ_IOPS: &str = "blkio.throttle.read_iops_device";
 
 /// A control group whose processes read from one disk at a limited rate.
 pub struct Throttle {
-    group: PathBuf,
+    group: Group,
     device: String,
 }
 
@@ -28,12 +29,8 @@ impl Throttle {
     /// `Unsupported` where `directory` is on no disk (tmpfs, overlay, network), else what the
     /// control group file system answers: `NotFound` without cgroup v1, `PermissionDenied` without root.
     pub fn new(directory: &Path, reads_per_second: u64) -> io::Result<Self> {
-        static NEXT: AtomicU32 = AtomicU32::new(0);
         let device = disk_of(directory)?;
-        let serial = NEXT.fetch_add(1, Ordering::Relaxed);
-        let name = format!("ambidex-{}-{serial}", std::process::id());
-        let group = Path::new(ROOT).join(name);
-        fs::create_dir(&group)?;
+        let group = Group::new(Path::new(ROOT))?;
         // Made first, so that a refused limit still removes the group.
         let throttle = Self { group, device };
         throttle.limit(reads_per_second)?;
@@ -47,7 +44,7 @@ impl Throttle {
     /// That of the write to the control file.
     pub fn limit(&self, reads_per_second: u64) -> io::Result<()> {
         let line = format!("{} {reads_per_second}", self.device);
-        fs::write(self.group.join(READ_IOPS), line)
+        self.group.write(READ_IOPS, &line)
     }
 
     /// Moves the process `pid`, with all its threads, into the group.
@@ -56,7 +53,7 @@ impl Throttle {
     ///
     /// That of the write to `cgroup.procs`.
     pub fn attach(&self, pid: u32) -> io::Result<()> {
-        fs::write(self.group.join("cgroup.procs"), pid.to_string())
+        self.group.attach(pid)
     }
 
     /// How many reads of the group the disk has been given so far.
@@ -65,7 +62,7 @@ impl Throttle {
     ///
     /// That of reading the control file, or `InvalidData` if it has an unknown form.
     pub fn reads(&self) -> io::Result<u64> {
-        let text = fs::read_to_string(self.group.join("blkio.throttle.io_serviced"))?;
+        let text = self.group.read("blkio.throttle.io_serviced")?;
         let prefix = format!("{} Read ", self.device);
         match text.lines().find_map(|line| line.strip_prefix(&prefix)) {
             Some(count) => count.parse().map_err(io::Error::other),
@@ -76,15 +73,9 @@ impl Throttle {
 
 impl Drop for Throttle {
     fn drop(&mut self) {
-        // First the limit, or what is in flight would hold its process for minutes.
-        let lifted = self.limit(0);
-        let members = fs::read_to_string(self.group.join("cgroup.procs")).unwrap_or_default();
-        for pid in members.lines() {
-            // A process may be gone by now, which is as good as moved.
-            let _ = fs::write(Path::new(ROOT).join("cgroup.procs"), pid);
-        }
-        if let Err(error) = lifted.and_then(|()| fs::remove_dir(&self.group)) {
-            eprintln!("removing {}: {error}", self.group.display());
+        // Before the group goes, or what is in flight would hold its process for minutes.
+        if let Err(error) = self.limit(0) {
+            eprintln!("lifting the limit of {}: {error}", self.device);
         }
     }
 }

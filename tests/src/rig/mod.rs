@@ -6,9 +6,11 @@
 pub mod blkio;
 pub mod cold;
 pub mod fuse;
+mod group;
 pub mod load;
 pub mod loopdisk;
 pub mod loopfs;
+pub mod memory;
 pub mod strace;
 
 use std::fs;

@@ -1,5 +1,8 @@
 //! Simulation: fake kernels, repeatable randomness, and what it takes to turn a ring by hand.
 
+#[macro_use]
+mod forward;
+
 pub mod clock;
 pub mod disk;
 pub mod net;

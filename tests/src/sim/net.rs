@@ -21,6 +21,8 @@ pub struct FakeNet {
     linux: Linux,
     /// Errnos of the next waits; 0 passes one on.
     waits: RefCell<VecDeque<i32>>,
+    /// Every wait is interrupted.
+    storm: Cell<bool>,
     /// Errnos of the next accepts; 0 passes one on.
     accepts: RefCell<VecDeque<i32>>,
     /// Errnos of the next receives and sends; 0 passes one on.
@@ -52,6 +54,11 @@ impl FakeNet {
     /// The errnos of the next waits; 0 passes one on.
     pub fn script_waits(&self, errnos: impl IntoIterator<Item = i32>) {
         self.waits.borrow_mut().extend(errnos);
+    }
+
+    /// From now on every wait ends with `EINTR`.
+    pub fn interrupt_all_waits(&self) {
+        self.storm.set(true);
     }
 
     /// The errnos of the next additions to and modifications of the epoll set; 0 passes one on.
@@ -115,10 +122,6 @@ fn next(script: &RefCell<VecDeque<i32>>) -> io::Result<()> {
 }
 
 impl Kernel for FakeNet {
-    fn epoll_create(&self) -> io::Result<OwnedFd> {
-        self.linux.epoll_create()
-    }
-
     fn epoll_ctl(
         &self,
         epoll: BorrowedFd<'_>,
@@ -143,6 +146,9 @@ impl Kernel for FakeNet {
         events: &mut [libc::epoll_event],
         timeout: Option<Duration>,
     ) -> io::Result<usize> {
+        if self.storm.get() {
+            return Err(io::Error::from_raw_os_error(libc::EINTR));
+        }
         self.pauses.borrow_mut().push(timeout);
         next(&self.waits)?;
         let injected: Vec<_> = self.events.borrow_mut().drain(..).collect();
@@ -156,18 +162,6 @@ impl Kernel for FakeNet {
         };
         let rest = &mut events[injected.len()..];
         Ok(injected.len() + self.linux.epoll_wait(epoll, rest, timeout)?)
-    }
-
-    fn listen(&self, address: SocketAddr, options: &ListenOptions) -> io::Result<OwnedFd> {
-        self.linux.listen(address, options)
-    }
-
-    fn connect(&self, address: SocketAddr) -> io::Result<OwnedFd> {
-        self.linux.connect(address)
-    }
-
-    fn take_error(&self, fd: BorrowedFd<'_>) -> io::Result<Option<io::Error>> {
-        self.linux.take_error(fd)
     }
 
     fn accept(&self, listener: BorrowedFd<'_>) -> io::Result<(OwnedFd, SockAddr)> {
@@ -227,34 +221,6 @@ impl Kernel for FakeNet {
         self.linux.sendfile(fd, file, offset, length)
     }
 
-    fn socket(&self, domain: Domain, kind: Type) -> io::Result<OwnedFd> {
-        self.linux.socket(domain, kind)
-    }
-
-    fn socket_pair(&self, kind: Type) -> io::Result<(OwnedFd, OwnedFd)> {
-        self.linux.socket_pair(kind)
-    }
-
-    fn bind(&self, fd: BorrowedFd<'_>, address: &SockAddr) -> io::Result<()> {
-        self.linux.bind(fd, address)
-    }
-
-    fn listen_on(&self, fd: BorrowedFd<'_>, backlog: i32) -> io::Result<()> {
-        self.linux.listen_on(fd, backlog)
-    }
-
-    fn connect_to(&self, fd: BorrowedFd<'_>, address: &SockAddr) -> io::Result<()> {
-        self.linux.connect_to(fd, address)
-    }
-
-    fn peer_credentials(&self, fd: BorrowedFd<'_>) -> io::Result<Credentials> {
-        self.linux.peer_credentials(fd)
-    }
-
-    fn shutdown(&self, fd: BorrowedFd<'_>, how: Shutdown) -> io::Result<()> {
-        self.linux.shutdown(fd, how)
-    }
-
     // Events.
 
     fn read_events(&self, fd: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<usize> {
@@ -267,26 +233,9 @@ impl Kernel for FakeNet {
         self.linux.timer_create(clock)
     }
 
-    fn timer_set(
-        &self,
-        timer: BorrowedFd<'_>,
-        first: Option<Expiry>,
-        period: Duration,
-    ) -> io::Result<()> {
-        self.linux.timer_set(timer, first, period)
-    }
-
     fn event_create(&self) -> io::Result<OwnedFd> {
         next(&self.creations)?;
         self.linux.event_create()
-    }
-
-    fn signals_block(&self, signals: &[i32]) -> io::Result<Vec<i32>> {
-        self.linux.signals_block(signals)
-    }
-
-    fn signals_unblock(&self, signals: &[i32]) -> io::Result<()> {
-        self.linux.signals_unblock(signals)
     }
 
     fn signals_open(&self, signals: &[i32]) -> io::Result<OwnedFd> {
@@ -304,20 +253,32 @@ impl Kernel for FakeNet {
         self.linux.process_wait(process)
     }
 
-    fn process_signal(&self, process: BorrowedFd<'_>, signal: i32) -> io::Result<()> {
-        self.linux.process_signal(process, signal)
-    }
-
     fn watch_create(&self) -> io::Result<OwnedFd> {
         next(&self.creations)?;
         self.linux.watch_create()
     }
 
-    fn watch_add(&self, watch: BorrowedFd<'_>, path: &Path, mask: u32) -> io::Result<i32> {
-        self.linux.watch_add(watch, path, mask)
-    }
-
-    fn watch_remove(&self, watch: BorrowedFd<'_>, descriptor: i32) -> io::Result<()> {
-        self.linux.watch_remove(watch, descriptor)
+    forward! { linux:
+        fn epoll_create() -> io::Result<OwnedFd>;
+        fn listen(address: SocketAddr, options: &ListenOptions) -> io::Result<OwnedFd>;
+        fn connect(address: SocketAddr) -> io::Result<OwnedFd>;
+        fn take_error(fd: BorrowedFd<'_>) -> io::Result<Option<io::Error>>;
+        fn socket(domain: Domain, kind: Type) -> io::Result<OwnedFd>;
+        fn socket_pair(kind: Type) -> io::Result<(OwnedFd, OwnedFd)>;
+        fn bind(fd: BorrowedFd<'_>, address: &SockAddr) -> io::Result<()>;
+        fn listen_on(fd: BorrowedFd<'_>, backlog: i32) -> io::Result<()>;
+        fn connect_to(fd: BorrowedFd<'_>, address: &SockAddr) -> io::Result<()>;
+        fn peer_credentials(fd: BorrowedFd<'_>) -> io::Result<Credentials>;
+        fn shutdown(fd: BorrowedFd<'_>, how: Shutdown) -> io::Result<()>;
+        fn timer_set(
+            timer: BorrowedFd<'_>,
+            first: Option<Expiry>,
+            period: Duration
+        ) -> io::Result<()>;
+        fn signals_block(signals: &[i32]) -> io::Result<Vec<i32>>;
+        fn signals_unblock(signals: &[i32]) -> io::Result<()>;
+        fn process_signal(process: BorrowedFd<'_>, signal: i32) -> io::Result<()>;
+        fn watch_add(watch: BorrowedFd<'_>, path: &Path, mask: u32) -> io::Result<i32>;
+        fn watch_remove(watch: BorrowedFd<'_>, descriptor: i32) -> io::Result<()>;
     }
 }

@@ -98,32 +98,12 @@ struct Poisoning {
 }
 
 impl Kernel for Poisoning {
-    fn capabilities(&self) -> &Capabilities {
-        self.kernel.capabilities()
-    }
-
-    fn room(&self) -> usize {
-        self.kernel.room()
-    }
-
     unsafe fn push(&mut self, entry: &Entry) {
         // SAFETY: the caller's promise is passed on.
         unsafe { self.kernel.push(entry) };
         lay(&entry.call);
         let before = self.lent.insert(entry.user_data, entry.call);
         assert!(before.is_none(), "one user_data for two entries");
-    }
-
-    fn queued(&self) -> usize {
-        self.kernel.queued()
-    }
-
-    fn enter(&mut self) -> io::Result<()> {
-        self.kernel.enter()
-    }
-
-    fn deferred(&mut self) -> bool {
-        self.kernel.deferred()
     }
 
     fn next(&mut self) -> Option<Completion> {
@@ -133,63 +113,37 @@ impl Kernel for Poisoning {
         Some(completion)
     }
 
-    fn calls(&self) -> (u64, u64) {
-        self.kernel.calls()
-    }
-
-    fn doorbell(&self) -> BorrowedFd<'_> {
-        self.kernel.doorbell()
-    }
-
-    fn next_parted(&mut self) -> Option<u64> {
-        self.kernel.next_parted()
-    }
-
-    fn set_table(&mut self, index: u32, file: Option<BorrowedFd<'_>>) -> io::Result<()> {
-        self.kernel.set_table(index, file)
-    }
-
-    fn register_memory(&mut self, start: *const u8, length: usize) -> io::Result<()> {
-        self.kernel.register_memory(start, length)
-    }
-
-    fn cancel(&mut self, user_data: u64) {
-        self.kernel.cancel(user_data);
-    }
-
-    fn arm(&mut self) -> bool {
-        self.kernel.arm()
-    }
-
-    fn disarm(&mut self) {
-        self.kernel.disarm();
-    }
-
-    fn stop(&mut self) {
-        self.kernel.stop();
-    }
-
-    fn read_now(
-        &self,
-        fd: BorrowedFd<'_>,
-        into: &mut [MaybeUninit<u8>],
-        offset: u64,
-        flags: i32,
-    ) -> io::Result<usize> {
-        self.kernel.read_now(fd, into, offset, flags)
-    }
-
     unsafe fn perform_now(&self, call: &Call) -> i32 {
         // SAFETY: the caller's promise is passed on.
         unsafe { self.kernel.perform_now(call) }
     }
 
-    fn duplicate(&self, fd: BorrowedFd<'_>) -> io::Result<OwnedFd> {
-        self.kernel.duplicate(fd)
+    forward! { kernel:
+        fn capabilities() -> &Capabilities;
+        fn room() -> usize;
+        fn queued() -> usize;
+        fn calls() -> (u64, u64);
+        fn doorbell() -> BorrowedFd<'_>;
+        fn read_now(
+            fd: BorrowedFd<'_>,
+            into: &mut [MaybeUninit<u8>],
+            offset: u64,
+            flags: i32
+        ) -> io::Result<usize>;
+        fn duplicate(fd: BorrowedFd<'_>) -> io::Result<OwnedFd>;
+        fn status_cached(fd: BorrowedFd<'_>) -> io::Result<Metadata>;
     }
 
-    fn status_cached(&self, fd: BorrowedFd<'_>) -> io::Result<Metadata> {
-        self.kernel.status_cached(fd)
+    forward! { mut kernel:
+        fn enter() -> io::Result<()>;
+        fn deferred() -> bool;
+        fn next_parted() -> Option<u64>;
+        fn set_table(index: u32, file: Option<BorrowedFd<'_>>) -> io::Result<()>;
+        fn register_memory(start: *const u8, length: usize) -> io::Result<()>;
+        fn cancel(user_data: u64);
+        fn arm() -> bool;
+        fn disarm();
+        fn stop();
     }
 }
 

@@ -1,16 +1,20 @@
 //! Too little of everything: descriptors, locked memory, address space, room on a disk.
 
+use std::io;
+
 use ambidex::disk::OpenOptions;
 use ambidex_tests::client::{Client, get};
 use ambidex_tests::loops::{engines, run_on};
-use ambidex_tests::rig::skipped;
+use ambidex_tests::rig::load::{Load, Page};
+use ambidex_tests::rig::memory::LittleMemory;
+use ambidex_tests::rig::{cold, skipped};
 use ambidex_tests::server::{Backend, Server, backends, eventually};
 use ambidex_tests::tree::content;
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 use tempfile::TempDir;
 
 use crate::stage::Promise::{Honest, Right};
-use crate::stage::{Effort, Promise, Report, Site, effort, expect_normal, requests};
+use crate::stage::{CLIENTS, Effort, Promise, Report, Site, effort, expect_normal, requests};
 
 /// What is short, in the words of ulimit(1), what holds then, from when on it is tried.
 type Shortage = (&'static str, &'static str, Promise, Effort);
@@ -63,15 +67,53 @@ fn too_little_of_everything() {
         for shortage in SHORTAGES.iter().filter(|shortage| effort() >= shortage.3) {
             cell(&site, backend, shortage, &mut report);
         }
+        if effort() >= Effort::Ci
+            && let Err(error) = little_memory(backend, &mut report)
+        {
+            skipped("little memory", &error.to_string());
+        }
     }
     report.finish();
+}
+
+/// What the server and the page cache of what it reads may take, and files of twice as much.
+const MEMORY: u64 = 32 << 20;
+const FILE: usize = 2 << 20;
+
+/// Files that do not fit into memory: the kernel takes back pages while they are being sent.
+fn little_memory(backend: Backend, report: &mut Report) -> io::Result<()> {
+    let name = format!("{} MiB of memory, on {}", MEMORY >> 20, backend.name());
+    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR"))?;
+    if let Some(reason) = cold::missing(folder.path())? {
+        return Err(io::Error::new(io::ErrorKind::Unsupported, reason));
+    }
+    let page = |n: u64| {
+        let (file, bytes) = (format!("file{n}"), content(90 + n, FILE));
+        let place = folder.path().join(&file);
+        std::fs::write(&place, &bytes)?;
+        cold::evict(&place)?;
+        Ok(Page::new(format!("/{file}"), bytes))
+    };
+    let files = 2 * MEMORY / FILE as u64;
+    let pages: io::Result<Vec<_>> = (0..files).map(page).collect();
+    let memory = LittleMemory::new(MEMORY)?;
+    let builder = Server::builder(folder.path()).backend(backend);
+    let server = builder.args(["--grace-period", "1"]).start();
+    memory.attach(server.pid())?;
+    let load = Load::new(server.addr(), pages?, CLIENTS);
+    let mut tally = load.run(requests());
+    tally.expect_right(&name);
+    assert!(memory.met()? > 0, "{name}: it was enough");
+    tally.add(expect_normal(server, &load, &name));
+    report.cell(&name, tally);
+    Ok(())
 }
 
 /// A file system in memory with room for `bytes`.
 struct Full(TempDir);
 
 impl Full {
-    fn mount(bytes: usize) -> std::io::Result<Self> {
+    fn mount(bytes: usize) -> io::Result<Self> {
         let at = TempDir::new()?;
         let size = format!("size={bytes}");
         let size = std::ffi::CString::new(size).expect("no zero in it");

@@ -34,6 +34,11 @@ pub(crate) fn effort() -> Effort {
     }
 }
 
+/// Whether to run the cell `name`: all, or those whose names hold `AMBIDEX_CELL`.
+pub(crate) fn is_chosen(name: &str) -> bool {
+    std::env::var("AMBIDEX_CELL").map_or(true, |part| name.contains(&part))
+}
+
 /// Requests that each client makes while a fault lasts.
 pub(crate) fn requests() -> usize {
     match effort() {

@@ -122,6 +122,9 @@ fn hyper_http1_echo_no_copy_shim() {
         let (acceptor, counted) = (io.clone(), moved.clone());
         let serving = io.spawn(async move {
             let (stream, _) = acceptor.accept(&listener).await.expect("accept");
+            // So little that writes are short.
+            let set = stream.options().set_send_buffer_size(4096);
+            set.expect("a socket option");
             let moved = counted;
             let adapter = TokioIo::new(Adapter { stream, moved });
             let connection = http1::Builder::new().serve_connection(adapter, service_fn(echo));
