@@ -96,6 +96,6 @@ mod tests {
         assert_eq!(registration(key), Token(0x2e12_3456_89ab_cdef));
         assert_eq!(doorbell(0x89ab_cdef), Token(0xdb00_0000_89ab_cdef));
         assert_eq!(Target::from(registration(key)), Target::Registration(key));
-        assert_eq!(GENERATION_MASK, 0xff_ffff);
+        assert_eq!((GENERATION_MASK, u64::from(Token(7))), (0xff_ffff, 7));
     }
 }
