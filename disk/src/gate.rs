@@ -131,3 +131,81 @@ impl Gate {
         wake.extend(next.filter_map(|waiter| waiter.1.take()));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Asks for a place; whether it was had, and how many were woken.
+    fn take(gate: &mut Gate, ticket: &mut Option<Ticket>) -> (bool, usize) {
+        let mut wake = Vec::new();
+        let taken = gate.take(ticket, Waker::noop(), &mut wake);
+        (taken, wake.len())
+    }
+
+    fn woken(change: impl FnOnce(&mut Vec<Waker>)) -> usize {
+        let mut wake = Vec::new();
+        change(&mut wake);
+        wake.len()
+    }
+
+    #[test]
+    fn places_are_had_in_the_order_of_asking() {
+        let mut gate = Gate::new(2);
+        let (mut first, mut second, mut third) = (None, None, None);
+        assert!(gate.try_take() && gate.try_take() && !gate.try_take());
+        for ticket in [&mut first, &mut second, &mut third] {
+            assert_eq!(take(&mut gate, ticket), (false, 0));
+        }
+        assert_eq!(take(&mut gate, &mut first), (false, 0));
+        assert_eq!((gate.free(), gate.waiting()), (0, 3));
+        assert_eq!(woken(|wake| gate.give_back(wake)), 1);
+        // Those behind the one who was woken do not overtake it, nor does somebody new.
+        assert!(!gate.try_take());
+        assert_eq!(take(&mut gate, &mut second), (false, 0));
+        assert_eq!(take(&mut gate, &mut first), (true, 0));
+        assert_eq!((gate.free(), gate.waiting(), first), (0, 2, None));
+    }
+
+    #[test]
+    fn who_has_two_places_before_it_need_not_be_woken_for_the_second() {
+        let mut gate = Gate::new(0);
+        let (mut first, mut second) = (None, None);
+        take(&mut gate, &mut first);
+        take(&mut gate, &mut second);
+        assert_eq!(woken(|wake| gate.give_back(wake)), 1);
+        assert_eq!(woken(|wake| gate.give_back(wake)), 1);
+        assert_eq!(take(&mut gate, &mut second), (true, 0));
+        assert_eq!((gate.free(), gate.waiting()), (1, 1));
+        assert_eq!(take(&mut gate, &mut first), (true, 0));
+        assert_eq!((gate.free(), gate.waiting()), (0, 0));
+    }
+
+    #[test]
+    fn who_leaves_hands_its_turn_on() {
+        let mut gate = Gate::new(0);
+        let (mut first, mut second) = (None, None);
+        take(&mut gate, &mut first);
+        take(&mut gate, &mut second);
+        assert_eq!(woken(|wake| gate.give_back(wake)), 1);
+        let first = first.expect("it waits");
+        assert_eq!(woken(|wake| gate.leave(first, wake)), 1);
+        // It has left: it cannot do so again.
+        assert_eq!(woken(|wake| gate.leave(first, wake)), 0);
+        assert_eq!(gate.waiting(), 1);
+        assert_eq!(take(&mut gate, &mut second), (true, 0));
+    }
+
+    #[test]
+    fn all_are_woken_once() {
+        let mut gate = Gate::new(0);
+        let (mut first, mut second) = (None, None);
+        take(&mut gate, &mut first);
+        take(&mut gate, &mut second);
+        assert_eq!(woken(|wake| gate.wake_all(wake)), 2);
+        assert_eq!(woken(|wake| gate.wake_all(wake)), 0);
+        // They still wait, and who asks again is woken again.
+        assert_eq!(take(&mut gate, &mut second), (false, 0));
+        assert_eq!(woken(|wake| gate.wake_all(wake)), 1);
+    }
+}

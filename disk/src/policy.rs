@@ -182,4 +182,17 @@ mod tests {
             assert_eq!(filesystem_of(table, 22), None, "{table:?}");
         }
     }
+
+    #[test]
+    fn what_may_hang_waits_in_a_queue_of_its_own() {
+        let far = Place::Remote(Lane::Mount(1));
+        assert_eq!((far.lane(), far.punt()), (Some(Lane::Mount(1)), true));
+        for near in [Place::Local, Place::Memory] {
+            assert_eq!((near.lane(), near.punt()), (None, false));
+        }
+        let one = Lane::crossing(b"a/b");
+        assert_eq!(one, Lane::crossing(b"./a//c"));
+        assert_eq!(one, Lane::crossing(b"/a"));
+        assert_ne!(one, Lane::crossing(b"b/a"));
+    }
 }

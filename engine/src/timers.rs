@@ -172,3 +172,131 @@ impl From<Elapsed> for std::io::Error {
         std::io::ErrorKind::TimedOut.into()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+    use std::pin::pin;
+    use std::task::Waker;
+    use std::time::SystemTime;
+
+    use super::*;
+    use crate::clock::Real;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn fired<T>(timers: &mut Timers<T>, now: Instant) -> Vec<T> {
+        let mut fired = Vec::new();
+        timers.fire(now, &mut fired);
+        fired
+    }
+
+    #[test]
+    fn what_is_due_fires_in_order_and_once() {
+        let start = Real.now();
+        let mut timers = Timers::default();
+        for (after, name) in [(2, 'c'), (1, 'a'), (1, 'b'), (3, 'd')] {
+            timers.insert(start + after * SECOND, name);
+        }
+        assert_eq!(timers.next(), Some(start + SECOND));
+        assert_eq!(fired(&mut timers, start), []);
+        assert_eq!(fired(&mut timers, start + 2 * SECOND), ['a', 'b', 'c']);
+        assert_eq!(timers.next(), Some(start + 3 * SECOND));
+        assert_eq!(fired(&mut timers, start + 9 * SECOND), ['d']);
+        assert_eq!(timers.next(), None);
+    }
+
+    #[test]
+    fn a_deadline_is_changed_and_taken_back_by_its_number() {
+        let start = Real.now();
+        let mut timers = Timers::default();
+        let (one, other) = (timers.insert(start, 'a'), timers.insert(start, 'b'));
+        *timers.get_mut(start, one).expect("it waits") = 'c';
+        assert_eq!(timers.remove(start, other), Some('b'));
+        assert_eq!(timers.remove(start, other), None);
+        assert_eq!(timers.get_mut(start, other), None);
+        assert_eq!(fired(&mut timers, start), ['c']);
+    }
+
+    #[test]
+    fn closed_ones_give_all_they_had() {
+        let start = Real.now();
+        let mut timers = Timers::default();
+        timers.insert(start + 2 * SECOND, 'b');
+        timers.insert(start + SECOND, 'a');
+        assert!(!timers.is_closed());
+        let mut left = Vec::new();
+        timers.close(&mut left);
+        assert_eq!(
+            (left, timers.is_closed(), timers.next()),
+            (vec!['a', 'b'], true, None)
+        );
+    }
+
+    #[test]
+    fn a_moment_too_far_away_is_thirty_years_from_now() {
+        let now = Real.now();
+        assert_eq!(after(now, SECOND), now + SECOND);
+        let far = Duration::from_secs(946_080_000);
+        assert_eq!(after(now, Duration::MAX), now + far);
+    }
+
+    /// Stands still until it is moved.
+    struct Still {
+        start: Instant,
+        passed: Cell<Duration>,
+    }
+
+    impl Clock for Still {
+        fn now(&self) -> Instant {
+            self.start + self.passed.get()
+        }
+
+        fn wall(&self) -> SystemTime {
+            SystemTime::UNIX_EPOCH
+        }
+    }
+
+    fn scene() -> (Rc<Still>, Sleep) {
+        let clock = Rc::new(Still {
+            start: Real.now(),
+            passed: Cell::default(),
+        });
+        let sleep = Sleep {
+            timers: Rc::default(),
+            clock: Rc::clone(&clock) as Rc<dyn Clock>,
+            deadline: clock.start + SECOND,
+            id: None,
+        };
+        (clock, sleep)
+    }
+
+    #[test]
+    fn a_sleep_ends_at_its_moment_and_waits_once_until_then() {
+        let (clock, sleep) = scene();
+        let timers = Rc::clone(&sleep.timers);
+        let mut sleep = pin!(sleep);
+        let mut context = Context::from_waker(Waker::noop());
+        assert!(sleep.as_mut().poll(&mut context).is_pending());
+        assert!(sleep.as_mut().poll(&mut context).is_pending());
+        assert_eq!(fired(&mut timers.borrow_mut(), sleep.deadline).len(), 1);
+        // It fired and was polled before the time had come: it waits again.
+        assert!(sleep.as_mut().poll(&mut context).is_pending());
+        assert_eq!(timers.borrow().next(), Some(sleep.deadline));
+        clock.passed.set(SECOND);
+        assert!(sleep.as_mut().poll(&mut context).is_ready());
+    }
+
+    #[test]
+    fn a_sleep_that_is_dropped_or_comes_too_late_leaves_nothing() {
+        let (_clock, mut sleep) = scene();
+        let timers = Rc::clone(&sleep.timers);
+        let mut context = Context::from_waker(Waker::noop());
+        assert!(Pin::new(&mut sleep).poll(&mut context).is_pending());
+        drop(sleep);
+        assert_eq!(timers.borrow().next(), None);
+        let (_clock, mut sleep) = scene();
+        sleep.timers.borrow_mut().close(&mut Vec::new());
+        assert!(Pin::new(&mut sleep).poll(&mut context).is_ready());
+    }
+}

@@ -252,3 +252,87 @@ impl fmt::Debug for Registry {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const READ: Readiness = Readiness::READABLE;
+    const WRITE: Readiness = Readiness::WRITABLE;
+
+    fn registered(registrations: &mut Registrations, fd: RawFd) -> Key {
+        let key = registrations.insert(fd, Token(fd as u64));
+        registrations.publish(fd, key);
+        key
+    }
+
+    #[test]
+    fn reports_come_in_order_and_those_of_one_descriptor_are_one() {
+        let mut registrations = Registrations::default();
+        let (a, b) = (
+            registered(&mut registrations, 3),
+            registered(&mut registrations, 4),
+        );
+        assert!(registrations.report(b, READ));
+        assert!(registrations.report(a, READ));
+        assert!(registrations.report(b, WRITE));
+        assert_eq!(registrations.next(), Some((Token(4), READ | WRITE)));
+        assert_eq!(registrations.next(), Some((Token(3), READ)));
+        assert_eq!(registrations.next(), None);
+    }
+
+    #[test]
+    fn what_was_released_is_not_reported_and_its_slot_is_used_again() {
+        let mut registrations = Registrations::default();
+        let before = registered(&mut registrations, 3);
+        assert!(registrations.report(before, READ));
+        registrations.release(before.index);
+        assert!(!registrations.report(before, READ));
+        let after = registered(&mut registrations, 5);
+        assert_eq!(
+            (after.index, after.generation),
+            (before.index, before.generation + 1)
+        );
+        assert_eq!(registrations.next(), None);
+        assert!(!registrations.report(before, READ) && registrations.report(after, READ));
+        let unknown = Key {
+            index: 7,
+            generation: 0,
+        };
+        assert!(!registrations.report(unknown, READ));
+    }
+
+    #[test]
+    fn a_number_that_is_registered_again_lets_go_of_what_it_was() {
+        let mut registrations = Registrations::default();
+        let before = registered(&mut registrations, 3);
+        let after = registered(&mut registrations, 3);
+        assert!(!registrations.report(before, READ) && registrations.report(after, READ));
+        assert_eq!(registrations.free, [before.index]);
+    }
+
+    #[test]
+    fn generations_wrap() {
+        assert_eq!(next_generation(0), 1);
+        assert_eq!(next_generation(GENERATION_MASK), 0);
+    }
+
+    #[test]
+    fn the_list_of_reports_does_not_grow_with_those_that_are_gone() {
+        let mut registrations = Registrations::default();
+        let stays = registered(&mut registrations, 4);
+        registered(&mut registrations, 5);
+        assert!(registrations.report(stays, READ));
+        let mut lengths = Vec::new();
+        for _ in 0..6 {
+            let key = registered(&mut registrations, 3);
+            assert!(registrations.report(key, READ));
+            lengths.push(registrations.reported.len());
+            registrations.by_fd.remove(&3);
+            registrations.release(key.index);
+        }
+        // Of three slots there are six at most; then those that are gone make room.
+        assert_eq!(lengths, [2, 3, 4, 5, 6, 2]);
+        assert_eq!(registrations.next(), Some((Token(4), READ)));
+    }
+}

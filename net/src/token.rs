@@ -86,4 +86,16 @@ mod tests {
         let nearly = Token(doorbell(3).0 | 1 << 32);
         assert_eq!(Target::from(nearly), Target::Unknown);
     }
+    #[test]
+    fn each_kind_and_each_bit_of_a_key_has_its_place() {
+        let key = Key {
+            index: 0x89ab_cdef,
+            generation: 0x12_3456,
+        };
+        assert_eq!(Token::from(key), Token(0x5112_3456_89ab_cdef));
+        assert_eq!(registration(key), Token(0x2e12_3456_89ab_cdef));
+        assert_eq!(doorbell(0x89ab_cdef), Token(0xdb00_0000_89ab_cdef));
+        assert_eq!(Target::from(registration(key)), Target::Registration(key));
+        assert_eq!((GENERATION_MASK, u64::from(Token(7))), (0xff_ffff, 7));
+    }
 }

@@ -263,4 +263,29 @@ mod tests {
         assert!(takes_anything(None) && takes_anything(Some("image/png, */*;q=0.5")));
         assert!(!takes_anything(Some("application/json")));
     }
+
+    #[test]
+    fn encodings_have_a_name_and_a_suffix() {
+        for (encoding, name, suffix) in [
+            (Zstd, "zstd", ".zst"),
+            (Brotli, "br", ".br"),
+            (Gzip, "gzip", ".gz"),
+        ] {
+            assert_eq!((encoding.name(), encoding.suffix()), (name, suffix));
+            assert_eq!(
+                (encoding.to_string().as_str(), name.parse()),
+                (name, Ok(encoding))
+            );
+            assert_eq!(suffix[1..].parse(), Ok(encoding));
+        }
+        assert_eq!("brotli".parse(), Ok(Brotli));
+        let error = "lzma".parse::<Encoding>().expect_err("none of them");
+        assert!(error.to_string().contains("\"lzma\""), "{error}");
+    }
+
+    #[test]
+    fn who_takes_nothing_does_not_take_anything() {
+        assert!(!takes_anything(Some("*/*;q=0")) && !takes_anything(Some("")));
+        assert!(!names_html(Some("text/plain")));
+    }
 }

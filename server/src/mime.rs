@@ -222,4 +222,22 @@ mod tests {
             assert_eq!(compressible(&kind), expected, "{path}");
         }
     }
+
+    #[test]
+    fn text_says_its_charset_and_what_is_no_type_is_named() {
+        assert_eq!(
+            with_charset("application/xml"),
+            "application/xml; charset=utf-8"
+        );
+        assert_eq!(with_charset("text/x-a"), "text/x-a; charset=utf-8");
+        assert_eq!(
+            with_charset("model/x-a+xml"),
+            "model/x-a+xml; charset=utf-8"
+        );
+        assert_eq!(with_charset("model/x-a"), "model/x-a");
+        let error = Types::default()
+            .insert("a", "text")
+            .expect_err("half a type");
+        assert!(error.to_string().contains("\"text\""), "{error}");
+    }
 }

@@ -201,4 +201,32 @@ mod tests {
         let lines = format!("0\r\n{}\r\n", "A:\r\n".repeat(TRAILER_BYTES_MAX / 3 + 1));
         assert!(Chunked::default().skip(lines.as_bytes()).is_err());
     }
+
+    #[test]
+    fn bounds_hold_to_the_byte() {
+        let size = |digits: usize| format!("{}1\r\nx\r\n0\r\n\r\n", "0".repeat(digits - 1));
+        assert_eq!(skipped(size(15).as_bytes()), Ok((25, true)));
+        assert_eq!(skipped(size(16).as_bytes()), Err(BadChunk));
+        // The colon, the name and the line end count.
+        let trailer = |bytes: usize| {
+            let body = format!("0\r\nA:{}\r\n\r\n", "t".repeat(bytes - 3));
+            Chunked::default().skip(body.as_bytes())
+        };
+        let most = TRAILER_BYTES_MAX;
+        assert_eq!(trailer(most), Ok((most + 6, true)));
+        assert_eq!(trailer(most + 1), Err(BadChunk));
+    }
+
+    #[test]
+    fn values_hold_tabs_and_what_is_no_ascii_but_no_controls() {
+        assert_eq!(skipped(b"0\r\nA: \t\xff\r\n\r\n"), Ok((12, true)));
+        assert_eq!(skipped(b"1;a=\t\r\nx\r\n0\r\n\r\n"), Ok((15, true)));
+        for body in [
+            &b"0\r\nA: \x7f\r\n\r\n"[..],
+            b"1;\x7f\r\n",
+            b"0\r\nA\t: b\r\n\r\n",
+        ] {
+            assert_eq!(skipped(body), Err(BadChunk), "{}", body.escape_ascii());
+        }
+    }
 }

@@ -174,6 +174,10 @@ fn range_applies(condition: &str, validators: &Validators) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use ambidex::disk::File;
+
     use super::*;
     use crate::http::request::{Parsed, parse};
 
@@ -301,5 +305,66 @@ mod tests {
             verdict(&format!("If-Range: {BEFORE}\r\n")),
             Verdict::IgnoreRange
         );
+    }
+
+    #[test]
+    #[cfg_attr(miri, ignore = "it asks the kernel for a file")]
+    fn a_version_is_named_by_its_file_its_size_and_its_time() {
+        let path = std::env::temp_dir().join(format!("ambidex-validators-{}", std::process::id()));
+        let modified = UNIX_EPOCH + Duration::new(784_111_777, 171);
+        let file = std::fs::File::create(&path).expect("a file");
+        let prepared = file.set_len(300).and_then(|()| file.set_modified(modified));
+        prepared.expect("its size and time");
+        let mut engine = ambidex::Engine::new().expect("an engine");
+        let opened = engine.run(async |io| File::open(io.disk(), &path).await);
+        std::fs::remove_file(&path).expect("it is ours");
+        let metadata = *opened
+            .expect("it runs")
+            .expect("it opens")
+            .metadata_at_open();
+        let names = format!("{:x}-{:x}", metadata.device(), metadata.inode());
+        let at = |encoding, seconds| {
+            Validators::new(
+                &metadata,
+                encoding,
+                UNIX_EPOCH + Duration::from_secs(seconds),
+            )
+        };
+        let later = at(None, 784_111_778);
+        assert_eq!(later.etag, format!("\"{names}-12c-2ebc98a1.ab\""));
+        assert_eq!((later.modified, later.settled), (Some(784_111_777), true));
+        let packed = at(Some("br"), 784_111_777);
+        assert_eq!(packed.etag, format!("\"{names}-12c-2ebc98a1.ab-br\""));
+        assert_eq!(
+            (packed.modified, packed.settled),
+            (Some(784_111_777), false)
+        );
+        // Of a clock that went back, no date is in the future.
+        assert_eq!(at(None, 7).modified, Some(7));
+    }
+
+    #[test]
+    fn a_method_that_reads_nothing_fails_where_others_need_not_read() {
+        let verdict = |method: &str, fields: &str| {
+            let head = format!("{method} / HTTP/1.1\r\nHost: a\r\n{fields}\r\n\r\n");
+            let Parsed::Complete(request, _) = parse(head.as_bytes()) else {
+                panic!("{head}");
+            };
+            let validators = Validators {
+                etag: "\"x\"".to_owned(),
+                modified: Some(784_111_777),
+                settled: true,
+            };
+            judge(&request, &validators)
+        };
+        let since = format!("If-Modified-Since: {AT}");
+        for (method, tag, date) in [
+            ("GET", Verdict::NotModified, Verdict::NotModified),
+            ("HEAD", Verdict::NotModified, Verdict::NotModified),
+            ("POST", Verdict::Failed, Verdict::Proceed),
+        ] {
+            assert_eq!(verdict(method, "If-None-Match: \"x\""), tag, "{method}");
+            assert_eq!(verdict(method, &since), date, "{method}");
+        }
     }
 }

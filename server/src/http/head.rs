@@ -180,4 +180,31 @@ mod tests {
               Content-Range: bytes 5-9/100\r\nA: b\r\nConnection: close\r\n\r\n"
         );
     }
+
+    #[test]
+    fn dates_are_those_of_http() {
+        let head = Head::new(Status(200), "d").date("Last-Modified", 784_111_777);
+        let text = String::from_utf8(head.finish(true)).expect("ASCII");
+        assert!(
+            text.contains("\r\nLast-Modified: Sun, 06 Nov 1994 08:49:37 GMT\r\n"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn reasons_are_those_of_the_rfcs() {
+        let known = "200 OK|201 Created|202 Accepted|204 No Content|206 Partial Content|\
+            301 Moved Permanently|302 Found|303 See Other|304 Not Modified|307 Temporary Redirect|\
+            308 Permanent Redirect|400 Bad Request|401 Unauthorized|403 Forbidden|404 Not Found|\
+            405 Method Not Allowed|406 Not Acceptable|408 Request Timeout|410 Gone|\
+            412 Precondition Failed|413 Content Too Large|414 URI Too Long|416 Range Not Satisfiable|\
+            417 Expectation Failed|421 Misdirected Request|429 Too Many Requests|\
+            431 Request Header Fields Too Large|500 Internal Server Error|501 Not Implemented|\
+            503 Service Unavailable|505 HTTP Version Not Supported";
+        for line in known.split('|') {
+            let (code, reason) = line.split_once(' ').expect("code and reason");
+            assert_eq!(Status(code.parse().expect("a number")).reason(), reason);
+        }
+        assert_eq!(Status(299).reason(), "");
+    }
 }

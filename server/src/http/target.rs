@@ -283,9 +283,9 @@ mod tests {
             assert!(is_host(host), "{host}");
         }
         for host in [
-            ":80", "a:65536", "a:-1", "a:+1", "a:8o", "a:80:80", "::1", "[::1", "[]", "[g]",
-            "[::1]a", "[::1]:x", "a b", "a,b c", "a/b", "a?b", "a#b", "a@b", "a\\b", "a\"b", "<a>",
-            "a%2", "a%zz", "\u{e9}", "a\tb", "a{b}", "a|b",
+            ":80", "[v]", "[v1/a]", "a:65536", "a:-1", "a:+1", "a:8o", "a:80:80", "::1", "[::1",
+            "[]", "[g]", "[::1]a", "[::1]:x", "a b", "a,b c", "a/b", "a?b", "a#b", "a@b", "a\\b",
+            "a\"b", "<a>", "a%2", "a%zz", "\u{e9}", "a\tb", "a{b}", "a|b",
         ] {
             assert!(!is_host(host), "{host}");
         }
@@ -326,5 +326,28 @@ mod tests {
         ] {
             assert_eq!(path(target), Err(BadTarget), "{target}");
         }
+    }
+
+    #[test]
+    fn path_and_query_are_kept_as_they_were_sent() {
+        for (target, raw_path, query) in [
+            ("/a%20b?c?d#e", "/a%20b", "?c?d"),
+            ("/a#b?c", "/a", ""),
+            ("http://h/a?b", "/a", "?b"),
+            ("http://h?x", "/", ""),
+            ("http://h", "/", ""),
+        ] {
+            let target = parse(target).expect("a target");
+            assert_eq!((target.raw_path, target.query), (raw_path, query));
+        }
+        for (target, expected) in [
+            ("http://h:80/a", Some("h:80")),
+            ("HTTP://h?a", Some("h")),
+            ("http://h#a", Some("h")),
+            ("/http://h", None),
+        ] {
+            assert_eq!(authority(target), expected, "{target}");
+        }
+        assert_eq!(slash_redirect(&parse("/?q").expect("a target")), "/?q");
     }
 }

@@ -152,3 +152,135 @@ impl CorsRules {
         is_name(name) && self.headers.as_ref().is_none_or(known)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::request::{Parsed, parse};
+
+    fn list(names: &[&str]) -> Vec<String> {
+        names.iter().map(|name| (*name).to_owned()).collect()
+    }
+
+    fn cors(origins: &[&str]) -> Cors {
+        Cors {
+            origins: list(origins),
+            headers: list(&["X-A", "Range"]),
+            expose: list(&["ETag", "Age"]),
+            max_age: Duration::from_secs(5),
+        }
+    }
+
+    /// What `rules` say to a request of `method` with `fields`: any answer, and to a preflight.
+    fn said(rules: &CorsRules, method: &str, fields: &str) -> (String, Option<String>) {
+        let head = format!("{method} / HTTP/1.1\r\nHost: a\r\n{fields}\r\n");
+        let Parsed::Complete(request, _) = parse(head.as_bytes()) else {
+            panic!("{head}");
+        };
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("ASCII");
+        let mut allowed = Vec::new();
+        rules.allow(&mut allowed, &request);
+        (text(allowed), rules.preflight(&request).map(text))
+    }
+
+    const PREFLIGHT: &str = "Origin: https://a\r\nAccess-Control-Request-Method: GET\r\n";
+
+    #[test]
+    fn only_what_is_asked_for_before_is_a_preflight() {
+        let rules = CorsRules::compile(&cors(&["*"])).expect("good rules");
+        for (method, fields, expected) in [
+            ("OPTIONS", PREFLIGHT, true),
+            ("GET", PREFLIGHT, false),
+            ("OPTIONS", "Origin: https://a\r\n", false),
+            ("OPTIONS", "Access-Control-Request-Method: GET\r\n", false),
+        ] {
+            let (_, preflight) = said(&rules, method, fields);
+            assert_eq!(preflight.is_some(), expected, "{method} {fields}");
+        }
+    }
+
+    #[test]
+    fn everybody_is_let_in_by_a_star() {
+        let rules = CorsRules::compile(&cors(&["https://b", "*"])).expect("good rules");
+        let wanted = format!("{PREFLIGHT}Access-Control-Request-Headers: x-a, X-B,range, b@d\r\n");
+        let (allowed, preflight) = said(&rules, "OPTIONS", &wanted);
+        assert_eq!(
+            allowed,
+            "Access-Control-Allow-Origin: *\r\nAccess-Control-Expose-Headers: ETag, Age\r\n"
+        );
+        assert_eq!(
+            preflight.as_deref(),
+            Some(
+                "Access-Control-Allow-Origin: *\r\nAccess-Control-Allow-Methods: GET, HEAD\r\n\
+                 Access-Control-Allow-Headers: x-a, range\r\nAccess-Control-Max-Age: 5\r\n\
+                 Vary: Access-Control-Request-Headers\r\n"
+            )
+        );
+        let (_, preflight) = said(&rules, "OPTIONS", PREFLIGHT);
+        assert!(!preflight.expect("one").contains("Allow-Headers"));
+    }
+
+    #[test]
+    fn a_stranger_is_told_nothing_but_what_it_depends_on() {
+        let rules = CorsRules::compile(&cors(&["https://A:1"])).expect("good rules");
+        let (allowed, _) = said(&rules, "GET", "Origin: https://a:1\r\n");
+        assert_eq!(
+            allowed,
+            "Vary: Origin\r\nAccess-Control-Allow-Origin: https://a:1\r\n\
+             Access-Control-Expose-Headers: ETag, Age\r\n"
+        );
+        for fields in ["", "Origin: https://b\r\n", "Origin: https://a:1 x\r\n"] {
+            let (allowed, _) = said(&rules, "GET", fields);
+            assert_eq!(allowed, "Vary: Origin\r\n", "{fields}");
+        }
+        let (_, preflight) = said(&rules, "OPTIONS", PREFLIGHT);
+        assert_eq!(
+            preflight.as_deref(),
+            Some("Vary: Origin, Access-Control-Request-Headers\r\n")
+        );
+    }
+
+    #[test]
+    fn fields_of_any_name_are_let_in_by_a_star_and_no_list_exposes_none() {
+        let any = Cors {
+            headers: list(&["*"]),
+            expose: Vec::new(),
+            ..cors(&["*"])
+        };
+        let rules = CorsRules::compile(&any).expect("good rules");
+        let wanted = format!("{PREFLIGHT}Access-Control-Request-Headers: x-b, b@d, x-c\r\n");
+        let (allowed, preflight) = said(&rules, "OPTIONS", &wanted);
+        assert_eq!(allowed, "Access-Control-Allow-Origin: *\r\n");
+        assert!(
+            preflight
+                .expect("one")
+                .contains("Access-Control-Allow-Headers: x-b, x-c\r\n")
+        );
+    }
+
+    #[test]
+    fn what_no_browser_sends_is_no_origin() {
+        for origin in [
+            "",
+            "https://",
+            "a.example",
+            "https://a/",
+            "https://a?b",
+            "https://u@a",
+            "https://*.a",
+            "https://a b",
+            "https://\u{e9}",
+        ] {
+            let error = CorsRules::compile(&cors(&[origin])).err().expect(origin);
+            assert!(
+                error.to_string().contains(&format!("{origin:?}")),
+                "{error}"
+            );
+        }
+        let bad = Cors {
+            expose: list(&["a b"]),
+            ..cors(&["*"])
+        };
+        assert!(CorsRules::compile(&bad).is_err());
+    }
+}

@@ -155,4 +155,29 @@ mod tests {
             assert_eq!(is_value(value), good, "{value:?}");
         }
     }
+
+    #[test]
+    fn a_head_without_vary_gets_one() {
+        let mut head = b"HTTP/1.1 404 Not Found\r\nVaryx: a\r\n".to_vec();
+        add(&mut head, "VARY", "Origin");
+        add(&mut head, "Vary", "Accept");
+        assert_eq!(
+            head,
+            b"HTTP/1.1 404 Not Found\r\nVaryx: a\r\nVary: Origin, Accept\r\n"
+        );
+        assert_eq!((status(&head), status(b"HTTP/1.1 ")), (404, 0));
+    }
+
+    #[test]
+    fn what_frames_a_message_is_reserved() {
+        for (name, reserved) in [
+            ("Connection", true),
+            ("content-length", true),
+            ("TRANSFER-ENCODING", true),
+            ("Content-Type", false),
+            ("X-A", false),
+        ] {
+            assert_eq!(is_reserved(name), reserved, "{name}");
+        }
+    }
 }

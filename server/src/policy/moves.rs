@@ -343,4 +343,54 @@ mod tests {
         assert!(Moves::compile(&[Redirect::new("/a", "/b", 200)], &[]).is_err());
         assert!(Moves::compile(&[], &[Rewrite::new("/a", "https://host/")]).is_err());
     }
+
+    #[test]
+    fn the_first_rule_that_matches_answers() {
+        let redirects = [
+            Redirect::new("/a/*", "/1/$1", 307),
+            Redirect::new("/a/**", "/2/$1", 308),
+        ];
+        let rewrites = [Rewrite::new("/x/", "/y/"), Rewrite::new("/x/*", "/z/$1?q")];
+        let moves = Moves::compile(&redirects, &rewrites).expect("good rules");
+        let target = |text| parse(text).expect("a target");
+        let to = |status, location: &str| Some((status, location.to_owned()));
+        assert_eq!(moves.redirect(&target("/a/b")), to(307, "/1/b"));
+        assert_eq!(moves.redirect(&target("/a/b/c")), to(308, "/2/b/c"));
+        assert_eq!(moves.redirect(&target("/x")), None);
+        assert_eq!(moves.rewrite(&target("/x/?r")).as_deref(), Some("/y/?r"));
+        assert_eq!(moves.rewrite(&target("/x/b?r")).as_deref(), Some("/z/b?q"));
+        assert_eq!(moves.rewrite(&target("/a/b")), None);
+        assert!(!moves.is_empty());
+        assert!(
+            !Moves::compile(&redirects, &[])
+                .expect("good rules")
+                .is_empty()
+        );
+        assert!(
+            !Moves::compile(&[], &rewrites)
+                .expect("good rules")
+                .is_empty()
+        );
+        assert!(Moves::compile(&[], &[]).expect("no rules").is_empty());
+    }
+
+    #[test]
+    fn rules_see_paths_from_the_root_and_directories_with_a_slash() {
+        for (target, path) in [("/", "/"), ("/a", "/a"), ("/a/", "/a/"), ("/a%20b", "/a b")] {
+            assert_eq!(path_of(&parse(target).expect("a target")), path.as_bytes());
+        }
+    }
+
+    #[test]
+    fn a_path_that_is_made_begins_with_one_slash_and_an_address_is_left_alone() {
+        assert_eq!(location("/**", "/$1", "/a").as_deref(), Some("/a"));
+        assert_eq!(location("/a**", "/$1/b", "/a").as_deref(), Some("/b"));
+        let far = location("/a**", "https://h//$1", "/a/b");
+        assert_eq!(far.as_deref(), Some("https://h///b"));
+        let queried = location("/a", "/b", "/a?c=\u{e9}\"");
+        assert_eq!(queried.as_deref(), Some("/b?c=%C3%A9%22"));
+        for status in [301, 302, 307, 308] {
+            assert!(Moves::compile(&[Redirect::new("/a", "/b", status)], &[]).is_ok());
+        }
+    }
 }

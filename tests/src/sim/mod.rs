@@ -9,6 +9,8 @@ pub mod net;
 pub mod poison;
 pub mod rng;
 pub mod spare;
+// The fuzz targets compile this module into a crate without the server.
+#[cfg(not(fuzzing))]
 pub mod world;
 
 use std::fs;

@@ -115,6 +115,7 @@ fn bodies_and_expectations_are_told() {
             Err(Refusal::BadRequest),
         ),
         ("Transfer-Encoding:\r\n", Err(Refusal::BadRequest)),
+        ("Transfer-Encoding: ,chunked\r\n", Err(Refusal::BadRequest)),
         ("Expect: 100-Continue\r\n", Ok((Body::None, E::Continue))),
         ("Expect: 200-ok\r\n", Ok((Body::None, E::Other))),
         ("Expect: 100-continue, x\r\n", Ok((Body::None, E::Other))),
@@ -129,10 +130,12 @@ fn bodies_and_expectations_are_told() {
         parsed("1.0", "Expect: 100-continue\r\n"),
         Ok((Body::None, E::None))
     );
-    assert_eq!(
-        parsed("1.0", "Transfer-Encoding: chunked\r\n"),
-        Err(Refusal::BadRequest)
-    );
+    for fields in [
+        "Transfer-Encoding: chunked\r\n",
+        "Transfer-Encoding: gzip, chunked\r\n",
+    ] {
+        assert_eq!(parsed("1.0", fields), Err(Refusal::BadRequest), "{fields}");
+    }
 }
 
 #[test]
@@ -222,6 +225,152 @@ fn every_prefix_of_a_request_is_partial() {
         assert!(
             matches!(parse(&head[..length]), Parsed::Partial),
             "{length}"
+        );
+    }
+}
+
+/// Lengths of names tell most fields apart: these have the same, and mean nothing.
+#[test]
+fn fields_are_told_by_their_whole_names() {
+    let meant = "Range: r\r\nExpect: 100-continue\r\nIf-Match: m\r\nIf-Range: i\r\nConnection: close\r\n\
+                 If-None-Match: n\r\nContent-Length: 1\r\nIf-Modified-Since: s\r\nIf-Unmodified-Since: u\r\n";
+    let similar = "Date: d\r\nX-Ran: x\r\nX-Expe: x\r\nX-Match-: x\r\nX-Connecti: close\r\nX-None-Match-: x\r\n\
+                   X-Content-Leng: 7\r\nX-Modified-Since-: x\r\nX-Unmodified-Since-: x\r\n";
+    let parsed = |fields: &str| {
+        let head = format!("GET / HTTP/1.1\r\nHost: a\r\n{fields}\r\n");
+        let Parsed::Complete(request, _) = parse(head.as_bytes()) else {
+            panic!("{head}");
+        };
+        let Request {
+            if_match,
+            if_none_match,
+            if_modified_since,
+            if_unmodified_since,
+            range,
+            if_range,
+            keep_alive,
+            body,
+            expectation,
+            ..
+        } = request;
+        let text = |value: &[u8]| String::from_utf8_lossy(value).into_owned();
+        let tags = [if_match, if_none_match].map(|value| value.map(text));
+        let others = [if_modified_since, if_unmodified_since, range, if_range];
+        (
+            tags,
+            others.map(|value| value.map(str::to_owned)),
+            keep_alive,
+            body,
+            expectation,
+        )
+    };
+    let some = |value: &str| Some(value.to_owned());
+    let all = (
+        [some("m"), some("n")],
+        [some("s"), some("u"), some("r"), some("i")],
+        false,
+        Body::Length(1),
+        Expectation::Continue,
+    );
+    let none = (
+        [None, None],
+        [None, None, None, None],
+        true,
+        Body::None,
+        Expectation::None,
+    );
+    assert_eq!(parsed(meant), all);
+    assert_eq!(parsed(similar), none);
+    assert_eq!(
+        parsed(&format!(
+            "{similar}{meant}{}",
+            meant.replace("Content-Length: 1\r\n", "")
+        )),
+        all
+    );
+}
+
+#[test]
+fn options_of_a_connection_may_be_repeated() {
+    for (version, option, keep) in [("1.1", "close", false), ("1.0", "keep-alive", true)] {
+        let head =
+            format!("GET / HTTP/{version}\r\nHost: a\r\nConnection: {option}, {option}\r\n\r\n");
+        let Parsed::Complete(request, _) = parse(head.as_bytes()) else {
+            panic!("{head}");
+        };
+        assert_eq!(request.keep_alive, keep, "{head}");
+    }
+}
+
+#[test]
+fn methods_are_those_of_the_rfcs_in_capitals() {
+    for (name, method, keep) in [
+        ("GET", Method::Get, true),
+        ("HEAD", Method::Head, true),
+        ("OPTIONS", Method::Options, true),
+        ("POST", Method::Other, true),
+        ("PUT", Method::Other, true),
+        ("CONNECT", Method::Other, false),
+        ("get", Method::Unknown, true),
+        ("BREW", Method::Unknown, true),
+    ] {
+        let head = format!("{name} / HTTP/1.1\r\nHost: a\r\n\r\n");
+        let Parsed::Complete(request, _) = parse(head.as_bytes()) else {
+            panic!("{head}");
+        };
+        assert_eq!(
+            (request.method, request.keep_alive),
+            (method, keep),
+            "{name}"
+        );
+    }
+}
+
+#[test]
+fn other_fields_are_found_by_name() {
+    let head = b"GET / HTTP/1.1\r\nHost: a\r\nX-A: 1 \r\nx-a:2\r\nX-AB: 3\r\nX-B: \xff\r\n\r\n";
+    let Parsed::Complete(request, _) = parse(head) else {
+        panic!("a request");
+    };
+    assert_eq!(request.field("x-a"), Some("1"));
+    assert_eq!(request.fields("x-a").collect::<Vec<_>>(), [b"1", b"2"]);
+    assert_eq!((request.field("x-b"), request.field("x")), (None, None));
+}
+
+#[test]
+fn bounds_hold_to_the_byte() {
+    let padded = |target: usize, head: usize| {
+        let start = format!("GET /{} HTTP/1.1\r\nHost: a\r\nX: ", "a".repeat(target - 1));
+        let padding = "b".repeat(head.saturating_sub(start.len() + 4));
+        format!("{start}{padding}\r\n\r\n").into_bytes()
+    };
+    let whole = padded(8192, 16384);
+    assert!(matches!(parse(&whole), Parsed::Complete(_, 16384)));
+    assert!(matches!(parse(&whole[..16383]), Parsed::Partial));
+    assert_eq!(refusal(&padded(8193, 0)), Some(Refusal::TargetTooLong));
+    // Nothing more can come that would make a request of it.
+    let endless = [&whole[..16380], b"bbbb"].concat();
+    assert_eq!(refusal(&endless), Some(Refusal::FieldsTooLarge));
+    assert!(matches!(parse(&endless[..16383]), Parsed::Partial));
+    let line = [&b"GET /"[..], &[b'a'; 8192 + 64 - 5]].concat();
+    assert_eq!(refusal(&line), Some(Refusal::TargetTooLong));
+    assert!(matches!(parse(&line[..8192 + 63]), Parsed::Partial));
+    assert!(matches!(parse(b"\r"), Parsed::Partial));
+}
+
+#[test]
+fn a_line_end_is_never_a_newline_alone() {
+    // Two of them, too: one does not make up for the other.
+    for head in [
+        &b"GET / HTTP/1.1\nHost: a\r\n\r\n"[..],
+        b"GET / HTTP/1.1\nHost: a\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: a\r\nX: y\n\n",
+    ] {
+        assert_eq!(
+            refusal(head),
+            Some(Refusal::BadRequest),
+            "{}",
+            head.escape_ascii()
         );
     }
 }
