@@ -155,12 +155,15 @@ pub(crate) fn write_whole(path: &Path, seed: u64, size: u64) -> io::Result<()> {
 
 /// SplitMix64: no block of a disk that compresses or deduplicates is like another.
 pub(crate) fn words(seed: u64) -> impl Iterator<Item = u64> {
-    (0u64..).map(move |number| {
-        let mut word = (seed << 32 | number).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        word ^ (word >> 31)
-    })
+    (0u64..).map(move |number| mix(seed << 32 | number))
+}
+
+/// One step of SplitMix64.
+pub(crate) fn mix(number: u64) -> u64 {
+    let mut word = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    word ^ (word >> 31)
 }
 
 /// Files asked for in turn, as they are.

@@ -9,8 +9,8 @@ use crate::disk::{IoEngine, Pattern};
 
 /// The largest block: one read moves no more than 2 GiB less a page.
 const BS_MAX: u64 = 1 << 30;
-/// What buffers of a pool are multiples of.
-const PAGE_BYTES: u64 = 4096;
+/// No disk has smaller ones.
+const SECTOR_BYTES: u64 = 512;
 /// The most entries that an io_uring submission queue has.
 const IODEPTH_MAX: usize = 32_768;
 
@@ -73,39 +73,51 @@ pub fn interval(text: &str) -> Result<Duration, String> {
     }
 }
 
-/// Reads which blocks are read, as fio writes it: `read`, `randread`.
+/// Reads which blocks are read or written, as fio writes it: `read`, `randrw`.
 ///
 /// # Errors
 /// What is wrong with it, for a user.
 pub fn rw(text: &str) -> Result<Pattern, String> {
-    match text {
-        "read" => Ok(Pattern::Read),
-        "randread" => Ok(Pattern::RandRead),
-        _ => Err("write read or randread".to_owned()),
-    }
+    // fio has two words for it.
+    let text = if text == "rw" { "readwrite" } else { text };
+    let found = Pattern::ALL.into_iter().find(|rw| rw.name() == text);
+    found.ok_or_else(|| {
+        let names = Pattern::ALL.map(Pattern::name);
+        format!("write one of {}", names.join(", "))
+    })
 }
 
-/// Reads who reads: `hybrid`, `threads`, `pread`.
+/// Reads who reads and writes: `hybrid`, `pread`.
 ///
 /// # Errors
 /// What is wrong with it, for a user.
 pub fn io_engine(text: &str) -> Result<IoEngine, String> {
-    match text {
-        "hybrid" => Ok(IoEngine::Hybrid),
-        "threads" => Ok(IoEngine::Threads),
-        "pread" => Ok(IoEngine::Pread),
-        _ => Err("write hybrid, threads or pread".to_owned()),
-    }
+    let mut all = IoEngine::ALL.into_iter();
+    all.find(|engine| engine.name() == text).ok_or_else(|| {
+        let names = IoEngine::ALL.map(IoEngine::name);
+        format!("write one or more of {}", names.join(","))
+    })
 }
 
-/// Reads the size of one read: whole pages, which direct I/O takes too, and at most 1 GiB.
+/// Reads the size of one operation: whole sectors, and at most 1 GiB.
 ///
 /// # Errors
 /// What is wrong with it, for a user.
 pub fn bs(text: &str) -> Result<u64, String> {
     match size(text)? {
-        bytes @ ..=BS_MAX if bytes.is_multiple_of(PAGE_BYTES) => Ok(bytes),
-        _ => Err("a block is a multiple of 4k, at most 1g".to_owned()),
+        bytes @ ..=BS_MAX if bytes.is_multiple_of(SECTOR_BYTES) => Ok(bytes),
+        _ => Err("a block is a multiple of 512, at most 1g".to_owned()),
+    }
+}
+
+/// Reads a number of threads or of rounds.
+///
+/// # Errors
+/// What is wrong with it, for a user.
+pub fn numjobs(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(jobs @ 1..=1024) => Ok(jobs),
+        _ => Err("give a number from 1 to 1024".to_owned()),
     }
 }
 
@@ -229,12 +241,14 @@ mod tests {
 
     #[test]
     fn fios_words_are_understood_and_no_others() {
-        assert_eq!(rw("read"), Ok(Pattern::Read));
-        assert_eq!(rw("randread"), Ok(Pattern::RandRead));
-        assert_eq!(io_engine("hybrid"), Ok(IoEngine::Hybrid));
-        assert_eq!(io_engine("threads"), Ok(IoEngine::Threads));
-        assert_eq!(io_engine("pread"), Ok(IoEngine::Pread));
-        for text in ["", "write", "READ", "randread "] {
+        for pattern in Pattern::ALL {
+            assert_eq!(rw(pattern.name()), Ok(pattern));
+        }
+        assert_eq!(rw("rw"), Ok(Pattern::ReadWrite));
+        for engine in IoEngine::ALL {
+            assert_eq!(io_engine(engine.name()), Ok(engine));
+        }
+        for text in ["", "trim", "READ", "randread "] {
             assert!(rw(text).is_err() && io_engine(text).is_err(), "{text:?}");
         }
     }
@@ -243,12 +257,13 @@ mod tests {
     fn depths_and_blocks_have_bounds() {
         assert_eq!(iodepth("1"), Ok(1));
         assert_eq!(iodepth("32768"), Ok(32_768));
-        assert_eq!(bs("4k"), Ok(4096));
+        assert_eq!(numjobs("1024"), Ok(1024));
+        assert_eq!(bs("512"), Ok(512));
         assert_eq!(bs("1g"), Ok(1 << 30));
         for text in ["0", "32769", "-1", "x", ""] {
-            assert!(iodepth(text).is_err(), "{text:?}");
+            assert!(iodepth(text).is_err() && numjobs(text).is_err(), "{text:?}");
         }
-        assert!(bs("512").is_err() && bs("1025m").is_err());
+        assert!(bs("513").is_err() && bs("1025m").is_err());
     }
 
     #[test]

@@ -1,54 +1,96 @@
 //! `ambidex-bench disk`.
 
+use std::io::{self, IsTerminal};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use ambidex::clock::{Clock, Real};
 use ambidex_bench::Error;
-use ambidex_bench::disk::{self, IoEngine, Options, Pattern};
+use ambidex_bench::disk::{self, IoEngine, Options, Pattern, Place, SyncEvery};
 use ambidex_bench::interrupt::Interrupt;
 use ambidex_bench::parse;
 use ambidex_bench::report::{Context, Disk};
 use clap::Args;
+use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::{exit_code, print, start_error};
 
-/// Flags are spelled as fio spells them.
+/// Rounds, if there is somebody to be compared with.
+const ROUNDS_DEFAULT: usize = 3;
+/// Steps of the progress bar.
+const STEPS: u64 = 1000;
+
+/// Flags are spelled as fio spells them. Without any, three engines read a temporary file in turns,
+/// for less than a minute.
 #[derive(Args)]
 pub(crate) struct DiskArgs {
-    /// The file to read; made if it is missing and --size is given
+    /// The file; made and kept if it is missing and --size is given. None: a temporary one
     #[arg(long, value_name = "FILE")]
-    filename: PathBuf,
-    /// Bytes of the file to read: 64k, 4M, 1g; all of it if not given
+    filename: Option<PathBuf>,
+    /// Where a temporary file is made, and removed again
+    #[arg(long, value_name = "DIR", conflicts_with = "filename")]
+    directory: Option<PathBuf>,
+    /// Bytes of the file to use: 64k, 4M, 1g; all of it if not given, 1g of a temporary one
     #[arg(long, value_name = "SIZE", value_parser = parse::size)]
     size: Option<u64>,
-    /// Which blocks: read (in order) or randread (anywhere, some more than once)
-    #[arg(long, value_name = "PATTERN", default_value = "randread", value_parser = parse::rw)]
+    /// Which blocks: read, write, readwrite (in order), randread, randwrite, randrw (anywhere, some
+    /// more than once)
+    #[arg(long, alias = "readwrite", value_name = "PATTERN", default_value = "randread",
+        value_parser = parse::rw)]
     rw: Pattern,
-    /// Bytes of one read, a multiple of 4k
+    /// Reads among a hundred operations of readwrite and randrw
+    #[arg(long, value_name = "PERCENT", default_value = "50")]
+    rwmixread: u8,
+    /// Bytes of one operation, a multiple of 512
     #[arg(long, value_name = "SIZE", default_value = "4k", value_parser = parse::bs)]
     bs: u64,
-    /// Reads at a time
+    /// Operations at a time, for each job
     #[arg(long, value_name = "N", default_value = "1", value_parser = parse::iodepth)]
     iodepth: usize,
+    /// Threads, each with its own stretch of the file
+    #[arg(long, value_name = "N", default_value = "1", value_parser = parse::numjobs)]
+    numjobs: usize,
     /// Past the page cache (O_DIRECT)
     #[arg(long)]
     direct: bool,
-    /// Seconds
+    /// Each write is on the disk when it is answered (O_SYNC)
+    #[arg(long)]
+    sync: bool,
+    /// fsync after so many writes
+    #[arg(long, value_name = "N", conflicts_with = "fdatasync",
+        value_parser = clap::value_parser!(u64).range(1..))]
+    fsync: Option<u64>,
+    /// fdatasync after so many writes
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    fdatasync: Option<u64>,
+    /// Empty the page cache of the file before each run; --direct always does
+    #[arg(long)]
+    invalidate: bool,
+    /// Seconds of each run
     #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = parse::seconds)]
     runtime: Duration,
-    /// Reads to stop after, if the time is not over by then
+    /// Operations of each job to stop after, if the time is not over by then
     #[arg(long = "number_ios", value_name = "N",
         value_parser = clap::value_parser!(u64).range(1..))]
     number_ios: Option<u64>,
-    /// Who reads: hybrid (io_uring), threads, or pread (a plain loop, one at a time)
-    #[arg(long, value_name = "ENGINE", default_value = "hybrid", value_parser = parse::io_engine)]
-    engine: IoEngine,
+    /// Who, in turns: hybrid, threads, uring, libaio, pread, mmap, tokio, monoio, compio
+    #[arg(long, alias = "ioengine", value_name = "ENGINES", default_value = "hybrid,uring,pread",
+        value_delimiter = ',', value_parser = parse::io_engine)]
+    engine: Vec<IoEngine>,
+    /// Runs of each engine: 3 if there are several, else 1
+    #[arg(long, value_name = "N", value_parser = parse::numjobs)]
+    rounds: Option<usize>,
     /// The same seed, the same blocks
     #[arg(long, alias = "randseed", value_name = "N", default_value = "0")]
     seed: u64,
-    /// Do not look at the clock for each read: no latencies, and less processor time
+    /// Compare what is read with what was written; a wrong byte ends it
+    #[arg(long)]
+    verify: bool,
+    /// A file that is there already may be written to: its contents are lost
+    #[arg(long)]
+    overwrite: bool,
+    /// Do not look at the clock for each operation: no latencies, and less processor time
     #[arg(long = "gtod_reduce")]
     gtod_reduce: bool,
     /// JSON on standard output; the table goes to standard error
@@ -56,28 +98,75 @@ pub(crate) struct DiskArgs {
     json: bool,
 }
 
+impl DiskArgs {
+    fn into_options(self) -> Options {
+        let place = match (self.filename, self.directory) {
+            (Some(path), _) => Place::Filename(path),
+            (None, Some(path)) => Place::Directory(path),
+            (None, None) => Place::Temporary,
+        };
+        let every = |writes, data_only| SyncEvery { writes, data_only };
+        let fsync = self.fsync.map(|writes| every(writes, false));
+        let fdatasync = self.fdatasync.map(|writes| every(writes, true));
+        let several = self.engine.len() > 1;
+        Options {
+            place,
+            size: self.size,
+            rw: self.rw,
+            rwmixread: self.rwmixread,
+            bs: self.bs,
+            iodepth: self.iodepth,
+            numjobs: self.numjobs,
+            direct: self.direct,
+            sync: self.sync,
+            sync_every: fsync.or(fdatasync),
+            runtime: self.runtime,
+            number_ios: self.number_ios,
+            rounds: self
+                .rounds
+                .unwrap_or(if several { ROUNDS_DEFAULT } else { 1 }),
+            engines: self.engine,
+            seed: self.seed,
+            gtod_reduce: self.gtod_reduce,
+            verify: self.verify,
+            overwrite: self.overwrite,
+            invalidate: self.invalidate,
+        }
+    }
+}
+
 pub(crate) fn run(args: DiskArgs) -> Result<ExitCode, Error> {
     let context = Context::new(Real.wall());
     let interrupt = Interrupt::install().map_err(start_error)?;
-    let options = Options {
-        filename: args.filename,
-        size: args.size,
-        rw: args.rw,
-        bs: args.bs,
-        iodepth: args.iodepth,
-        direct: args.direct,
-        runtime: args.runtime,
-        number_ios: args.number_ios,
-        engine: args.engine,
-        seed: args.seed,
-        gtod_reduce: args.gtod_reduce,
+    let as_json = args.json;
+    let options = args.into_options();
+    let series = if io::stderr().is_terminal() {
+        let bar = bar();
+        let mut show = |share: f64, engine: IoEngine| {
+            bar.set_position((share * STEPS as f64) as u64);
+            bar.set_message(engine.name());
+        };
+        let series = disk::run(&options, &interrupt, Some(&mut show));
+        bar.finish_and_clear();
+        series?
+    } else {
+        disk::run(&options, &interrupt, None)?
     };
-    let outcome = disk::run(&options, &interrupt)?;
     let report = Disk {
         context: &context,
         options: &options,
-        outcome: &outcome,
+        series: &series,
     };
-    print(args.json, &report.to_table(), || report.to_json());
-    Ok(exit_code(outcome.interrupted, 0))
+    print(as_json, &report.to_table(), || report.to_json());
+    let errors = u64::from(series.failure().is_some());
+    Ok(exit_code(series.interrupted, errors))
+}
+
+fn bar() -> ProgressBar {
+    let style = ProgressStyle::with_template("{bar:40} {percent}% {msg}");
+    let bar = ProgressBar::new(STEPS);
+    match style {
+        Ok(style) => bar.with_style(style),
+        Err(_) => bar,
+    }
 }

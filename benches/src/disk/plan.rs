@@ -1,84 +1,77 @@
-//! Which block is next, and what has been counted.
+//! Which block is next, and what is done with it.
 
-use std::time::Duration;
-
-use hdrhistogram::Histogram;
-
-use super::{Options, Pattern};
+use super::{Options, Pattern, SyncEvery};
 use crate::cold::words;
 
-/// The shortest latency told apart from others.
-const LAT_MIN_NS: u64 = 10;
-/// An hour; what takes longer counts as that.
-const LAT_MAX_NS: u64 = 3_600_000_000_000;
+/// What is done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Read,
+    Write,
+    Sync { data_only: bool },
+}
 
-/// Which block is next. The same for the same seed, whoever reads.
+/// What is next. The same for the same seed, whoever does it.
 pub(super) struct Plan {
     rw: Pattern,
-    bs: u64,
+    /// Of 2^32: a random number below it is a read.
+    reads_below: u64,
     blocks: u64,
     left: u64,
     position: u64,
-    random: Box<dyn Iterator<Item = u64>>,
+    sync_every: Option<SyncEvery>,
+    writes_unsynced: u64,
+    random: Box<dyn Iterator<Item = u64> + Send>,
 }
 
 impl Plan {
-    pub(super) fn new(options: &Options, blocks: u64) -> Plan {
+    /// Of job `index`, which has `blocks` blocks.
+    pub(super) fn new(options: &Options, index: usize, blocks: u64) -> Plan {
         Plan {
             rw: options.rw,
-            bs: options.bs,
+            reads_below: (u64::from(options.rwmixread) << 32) / 100,
             blocks,
             left: options.number_ios.unwrap_or(u64::MAX),
             position: 0,
-            random: Box::new(words(options.seed)),
+            sync_every: options.sync_every,
+            writes_unsynced: 0,
+            random: Box::new(words(options.seed.wrapping_add((index as u64) << 16))),
         }
     }
 
-    /// The offset of the next read; `None` after the last.
-    pub(super) fn next(&mut self) -> Option<u64> {
+    /// What and which block; for a sync, none. `None` after the last.
+    pub(super) fn next(&mut self) -> Option<(Kind, u64)> {
+        if let Some(every) = self.sync_every
+            && self.writes_unsynced >= every.writes
+        {
+            self.writes_unsynced = 0;
+            let data_only = every.data_only;
+            return Some((Kind::Sync { data_only }, 0));
+        }
         self.left = self.left.checked_sub(1)?;
-        let block = match self.rw {
-            Pattern::Read => {
-                let block = self.position;
-                self.position = (block + 1) % self.blocks;
-                block
-            }
-            // Multiply and shift, so that no read waits for a division.
-            Pattern::RandRead => {
-                let word = self.random.next().unwrap_or_default();
-                ((u128::from(word) * u128::from(self.blocks)) >> 64) as u64
-            }
+        let block = if self.rw.is_random() {
+            // Multiply and shift, so that no operation waits for a division.
+            let word = self.random.next().unwrap_or_default();
+            ((u128::from(word) * u128::from(self.blocks)) >> 64) as u64
+        } else {
+            let block = self.position;
+            self.position = if block + 1 == self.blocks {
+                0
+            } else {
+                block + 1
+            };
+            block
         };
-        Some(block * self.bs)
+        let kind = self.kind();
+        self.writes_unsynced += u64::from(kind == Kind::Write);
+        Some((kind, block))
     }
-}
 
-/// What has been counted so far.
-pub(super) struct Count {
-    pub(super) total_ios: u64,
-    pub(super) io_bytes: u64,
-    pub(super) lat: Histogram<u64>,
-}
-
-impl Default for Count {
-    fn default() -> Count {
-        let lat = Histogram::new_with_bounds(LAT_MIN_NS, LAT_MAX_NS, 3);
-        Count {
-            total_ios: 0,
-            io_bytes: 0,
-            lat: lat.expect("constant bounds that the crate allows"),
-        }
-    }
-}
-
-impl Count {
-    /// A read of `length` bytes has ended, after `took` if that was measured.
-    pub(super) fn read(&mut self, length: usize, took: Option<Duration>) {
-        self.total_ios += 1;
-        self.io_bytes += length as u64;
-        if let Some(took) = took {
-            let nanoseconds = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
-            self.lat.saturating_record(nanoseconds);
-        }
+    fn kind(&mut self) -> Kind {
+        let is_read = match (self.rw.reads(), self.rw.writes()) {
+            (true, true) => self.random.next().unwrap_or_default() >> 32 < self.reads_below,
+            (reads, _) => reads,
+        };
+        if is_read { Kind::Read } else { Kind::Write }
     }
 }

@@ -1,7 +1,17 @@
-//! Whoever reads: each read is counted once, and blocks are those of the plan.
+//! Whoever reads and writes: the same steps, counted once each, the right bytes, and a reason for
+//! whatever goes wrong. No engine is measured that does not pass.
 
-use super::plan::Plan;
+mod engines;
+mod refusals;
+
+use std::fs;
+use std::path::Path;
+
+use super::contents;
+use super::plan::{Kind, Plan};
 use super::*;
+use crate::Error;
+use crate::interrupt::Interrupt;
 
 const BLOCK: u64 = 4096;
 const BLOCKS: u64 = 64;
@@ -11,47 +21,70 @@ fn directory() -> tempfile::TempDir {
     tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR")).expect("a directory")
 }
 
-fn options(dir: &tempfile::TempDir) -> Options {
+fn blocks(dir: &tempfile::TempDir) -> Place {
+    Place::Filename(dir.path().join("blocks"))
+}
+
+fn options(place: Place) -> Options {
     Options {
-        filename: dir.path().join("blocks"),
+        place,
         size: Some(BLOCKS * BLOCK),
         rw: Pattern::RandRead,
+        rwmixread: 70,
         bs: BLOCK,
-        iodepth: 8,
+        iodepth: 1,
+        numjobs: 1,
         direct: false,
-        // Long: the number of reads ends it.
+        sync: false,
+        sync_every: None,
+        // Long: the number of operations ends it.
         runtime: Duration::from_secs(600),
-        number_ios: Some(1001),
-        engine: IoEngine::Threads,
+        number_ios: Some(301),
+        engines: vec![IoEngine::Pread],
+        rounds: 1,
         seed: 7,
         gtod_reduce: false,
+        verify: false,
+        overwrite: true,
+        invalidate: false,
     }
 }
 
-#[test]
-fn the_sum_of_the_reads_is_what_was_asked_for() {
-    let dir = directory();
-    for engine in [IoEngine::Hybrid, IoEngine::Threads, IoEngine::Pread] {
-        for (rw, gtod_reduce) in [(Pattern::Read, false), (Pattern::RandRead, true)] {
-            let options = Options {
-                rw,
-                engine,
-                gtod_reduce,
-                ..options(&dir)
-            };
-            let outcome = match run(&options, &Interrupt::default()) {
-                Err(Error::Start(text)) if text.contains("io_uring") => {
-                    println!("SKIPPED {engine:?}: {text}");
-                    continue;
-                }
-                outcome => outcome.expect("the file can be read"),
-            };
-            assert_eq!(outcome.total_ios, 1001, "{engine:?} {rw:?}");
-            assert_eq!(outcome.io_bytes, 1001 * BLOCK, "{engine:?} {rw:?}");
-            let timed = if gtod_reduce { 0 } else { 1001 };
-            assert_eq!(outcome.lat.len(), timed, "{engine:?} {rw:?}");
-            assert!(!outcome.interrupted);
+/// As deep as the engine goes.
+fn by(engine: IoEngine, options: Options) -> Options {
+    Options {
+        engines: vec![engine],
+        iodepth: if engine.is_synchronous() { 1 } else { 8 },
+        ..options
+    }
+}
+
+/// The one run, or `None`, loudly, where this machine lacks the engine.
+fn one(options: &Options) -> Option<Run> {
+    let engine = options.engines[0];
+    match run(options, &Interrupt::default(), None) {
+        Err(Error::Start(text)) if is_missing(&text) => {
+            println!("SKIPPED {}: {text}", engine.name());
+            None
         }
+        Err(error) => panic!("{}: {error}", engine.name()),
+        Ok(mut series) => {
+            assert_eq!(series.runs.len(), 1);
+            series.runs.pop()
+        }
+    }
+}
+
+/// No io_uring, no libaio, or a filesystem without direct I/O.
+fn is_missing(text: &str) -> bool {
+    let ring = ["cannot make an engine", "cannot use", "feature 'peers'"];
+    ring.iter().any(|start| text.contains(start)) && !text.contains("holes")
+}
+
+fn refused(options: &Options) -> String {
+    match run(options, &Interrupt::default(), None) {
+        Err(Error::Start(text)) => text,
+        other => panic!("not refused: {other:?}"),
     }
 }
 
@@ -60,80 +93,118 @@ fn sequential_blocks_come_one_after_the_other_and_round_again() {
     let options = Options {
         rw: Pattern::Read,
         number_ios: Some(5),
-        ..options(&directory())
+        ..options(Place::Temporary)
     };
-    let mut plan = Plan::new(&options, 3);
-    let offsets: Vec<u64> = std::iter::from_fn(|| plan.next()).collect();
-    assert_eq!(offsets, [0, BLOCK, 2 * BLOCK, 0, BLOCK]);
+    let mut plan = Plan::new(&options, 0, 3);
+    let steps: Vec<_> = std::iter::from_fn(|| plan.next()).collect();
+    assert_eq!(steps, [0, 1, 2, 0, 1].map(|block| (Kind::Read, block)));
 }
 
 #[test]
 fn the_same_seed_reads_the_same_blocks_and_reaches_all() {
-    let options = options(&directory());
-    let offsets = |seed| -> Vec<u64> {
-        let mut plan = Plan::new(
-            &Options {
-                seed,
-                ..options.clone()
-            },
-            BLOCKS,
-        );
-        std::iter::from_fn(|| plan.next()).collect()
+    let blocks_of = |seed, index| -> Vec<u64> {
+        let options = Options {
+            seed,
+            number_ios: Some(1000),
+            ..options(Place::Temporary)
+        };
+        let mut plan = Plan::new(&options, index, BLOCKS);
+        std::iter::from_fn(|| plan.next().map(|(_, block)| block)).collect()
     };
-    assert_eq!(offsets(1), offsets(1));
-    assert_ne!(offsets(1), offsets(2));
-    let mut seen = offsets(1);
-    assert!(seen.iter().all(|offset| offset % BLOCK == 0));
+    assert_eq!(blocks_of(1, 0), blocks_of(1, 0));
+    assert_ne!(blocks_of(1, 0), blocks_of(2, 0));
+    assert_ne!(blocks_of(1, 0), blocks_of(1, 1), "jobs differ");
+    let mut seen = blocks_of(1, 0);
     seen.sort_unstable();
     seen.dedup();
-    assert_eq!(seen.len() as u64, BLOCKS);
-    assert_eq!(seen.last(), Some(&((BLOCKS - 1) * BLOCK)));
+    assert_eq!(seen, (0..BLOCKS).collect::<Vec<u64>>());
 }
 
 #[test]
-fn what_cannot_be_read_is_named() {
-    let dir = directory();
-    let refused = |options: Options| match run(&options, &Interrupt::default()) {
-        Err(Error::Start(text)) => text,
-        other => panic!("not refused: {other:?}"),
+fn reads_and_writes_are_mixed_as_asked_and_syncs_come_between() {
+    let options = Options {
+        rw: Pattern::RandRw,
+        number_ios: Some(10_000),
+        sync_every: Some(SyncEvery {
+            writes: 10,
+            data_only: true,
+        }),
+        ..options(Place::Temporary)
     };
-    let missing = Options {
-        size: None,
-        ..options(&dir)
-    };
-    assert!(refused(missing).contains("--size"));
-    std::fs::write(options(&dir).filename, "short").expect("a file");
-    assert!(refused(options(&dir)).contains("5 bytes"));
-    let small = Options {
-        size: None,
-        ..options(&dir)
-    };
-    assert!(refused(small).contains("less than one block"));
-    let directory = Options {
-        filename: dir.path().to_owned(),
-        ..options(&dir)
-    };
-    assert!(refused(directory).contains("not a file"));
-    let vast = Options {
-        bs: 1 << 30,
-        iodepth: 32_768,
-        ..options(&dir)
-    };
-    assert!(refused(vast).contains("of memory"));
+    let mut plan = Plan::new(&options, 0, BLOCKS);
+    let kinds: Vec<Kind> = std::iter::from_fn(|| plan.next().map(|(kind, _)| kind)).collect();
+    let count = |kind| kinds.iter().filter(|one| **one == kind).count();
+    let (reads, writes) = (count(Kind::Read), count(Kind::Write));
+    assert_eq!(reads + writes, 10_000);
+    // Of this seed, so it never differs; 70 % +- 2.
+    assert!((6800..7200).contains(&reads), "{reads}");
+    assert_eq!(count(Kind::Sync { data_only: true }), writes / 10);
 }
 
 #[test]
-fn an_interrupt_ends_it_and_what_was_read_is_told() {
+fn engines_take_turns() {
     let dir = directory();
-    let interrupt = Interrupt::set();
+    let options = Options {
+        engines: vec![IoEngine::Pread, IoEngine::Mmap],
+        rounds: 2,
+        ..options(blocks(&dir))
+    };
+    let mut seen = Vec::new();
+    let mut progress = |share: f64, engine: IoEngine| seen.push((share, engine));
+    let series = run(&options, &Interrupt::default(), Some(&mut progress)).expect("it runs");
+    let turns: Vec<_> = series
+        .runs
+        .iter()
+        .map(|run| (run.engine, run.round))
+        .collect();
+    let (a, b) = (IoEngine::Pread, IoEngine::Mmap);
+    assert_eq!(turns, [(a, 0), (b, 0), (a, 1), (b, 1)]);
+    assert!(!series.interrupted && series.failure().is_none());
+    assert!(seen.iter().all(|(share, _)| (0.0..=1.0).contains(share)));
+    assert!(seen.len() >= 4, "each turn is told: {seen:?}");
+}
+
+#[test]
+fn jobs_have_stretches_of_their_own() {
+    let dir = directory();
     for engine in [IoEngine::Threads, IoEngine::Pread] {
         let options = Options {
-            number_ios: None,
-            engine,
-            ..options(&dir)
+            numjobs: 3,
+            rw: Pattern::RandRw,
+            verify: true,
+            ..by(engine, options(blocks(&dir)))
         };
-        let outcome = run(&options, &interrupt).expect("the file can be read");
-        assert!(outcome.interrupted);
-        assert_eq!(outcome.io_bytes, outcome.total_ios * BLOCK);
+        // Each keeps its own ledger: a write into another's stretch would be a mismatch.
+        let run = one(&options).expect("no ring is needed");
+        assert_eq!(run.failure, None);
+        assert_eq!(run.ios(), 3 * 301);
     }
+}
+
+#[test]
+fn a_temporary_file_goes_and_a_named_one_stays() {
+    let dir = directory();
+    let own = options(Place::Directory(dir.path().to_owned()));
+    let series = run(&own, &Interrupt::default(), None).expect("it runs");
+    assert!(series.temporary && !series.path.exists());
+    assert_eq!(fs::read_dir(dir.path()).expect("it is there").count(), 0);
+    let named = options(blocks(&dir));
+    let series = run(&named, &Interrupt::default(), None).expect("it runs");
+    assert!(!series.temporary && series.path.exists());
+    assert_eq!(fs::read_dir(dir.path()).expect("it is there").count(), 1);
+}
+
+#[test]
+fn an_interrupt_before_anything_leaves_nothing() {
+    let dir = directory();
+    let series = run(&options(blocks(&dir)), &Interrupt::set(), None).expect("no error");
+    assert!(series.interrupted && series.runs.is_empty());
+    assert_eq!(fs::read_dir(dir.path()).expect("it is there").count(), 0);
+}
+
+/// Where the contents of the file at `path` begin to be wrong.
+fn first_wrong(path: &Path, seed: u64) -> Option<u64> {
+    let bytes = fs::read(path).expect("the file");
+    let checked = contents::check(&bytes, seed, 0, None);
+    checked.err().map(|mismatch| mismatch.offset)
 }
