@@ -1,3 +1,4 @@
 //! Commands that are not about servers.
 
 pub(crate) mod disk;
+pub(crate) mod probe;

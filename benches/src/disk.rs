@@ -6,14 +6,14 @@
 
 mod check;
 mod contents;
-mod engine;
+pub(crate) mod engine;
 mod gate;
 mod job;
 mod ledger;
-mod plan;
+pub(crate) mod plan;
 mod series;
 mod tally;
-mod target;
+pub(crate) mod target;
 
 use std::path::PathBuf;
 use std::time::Duration;

@@ -15,6 +15,7 @@ pub mod interrupt;
 pub mod load;
 pub mod mixed;
 pub mod parse;
+pub mod probe;
 pub mod report;
 pub mod rusage;
 pub mod slow_disk;

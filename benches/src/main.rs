@@ -43,8 +43,10 @@ enum Command {
     Http(HttpArgs),
     /// Hot clients beside clients of cold files: what each costs the other.
     Mixed(MixedArgs),
-    /// Read a file in fio's terms: IOPS, latency, processor time.
+    /// Read and write a file in fio's terms, engine against engine: IOPS, latency, processor time.
     Disk(command::disk::DiskArgs),
+    /// What a filesystem does with reads: at once, by a worker thread, or by blocking.
+    Probe(command::probe::ProbeArgs),
 }
 
 #[derive(Args)]
@@ -149,6 +151,7 @@ fn main() -> ExitCode {
         Command::Http(args) => http(&args),
         Command::Mixed(args) => mixed(args),
         Command::Disk(args) => command::disk::run(args),
+        Command::Probe(args) => command::probe::run(&args),
     };
     match outcome {
         Ok(code) => code,

@@ -15,12 +15,14 @@
 //! - `kind: "mixed"`: `cells`, each a measurement with `round` and `condition` (A, B or C, see
 //!   [`mixed`](crate::mixed)), and `summary`: the medians over rounds as `A`, `B` and `C`, and the
 //!   medians of the rounds' ratios as `B/A` and `B/C`.
-//! - `kind: "disk"`: `jobs`, one, in fio's names and units, see [`Disk`].
+//! - `kind: "disk"`: `jobs`, in fio's names and units, and `summary`, see [`Disk`].
+//! - `kind: "probe"`: see [`Probe`].
 
 mod context;
 mod disk;
 mod figure;
 mod mixed;
+mod probe;
 
 use std::fmt::Write;
 use std::time::Duration;
@@ -33,6 +35,7 @@ use figure::Sheet;
 pub use context::Context;
 pub use disk::Disk;
 pub use mixed::Mixed;
+pub use probe::Probe;
 
 /// From this share of a processor on, the client rather than the server may have been measured.
 const BUSY_SHARE: f64 = 0.97;

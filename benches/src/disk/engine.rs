@@ -10,11 +10,11 @@ mod mmap;
 #[cfg(feature = "peers")]
 mod monoio;
 mod pread;
-mod queue;
+pub(crate) mod queue;
 mod tasks;
 #[cfg(feature = "peers")]
 mod tokio;
-mod uring;
+pub(crate) mod uring;
 
 use std::fs::File;
 use std::io;
@@ -41,7 +41,7 @@ pub(super) fn run(
         IoEngine::Hybrid => hybrid::run(Choice::Uring, options, path, job, pass),
         IoEngine::Threads => hybrid::run(Choice::Threads, options, path, job, pass),
         IoEngine::Uring => {
-            let ring = uring::Uring::new(open(options, path)?, options);
+            let ring = uring::Uring::new(open(options, path)?, buffers(options), true);
             queue::run(ring.map_err(cannot("io_uring"))?, options, &mut job, pass);
             Ok(job)
         }

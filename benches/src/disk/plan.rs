@@ -5,7 +5,7 @@ use crate::cold::words;
 
 /// What is done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     Read,
     Write,
     Sync { data_only: bool },

@@ -170,7 +170,12 @@ fn make(
 }
 
 /// Writes the pattern, all of it: what lies in a hole is no measure. `false` if interrupted.
-fn lay(mut file: &File, seed: u64, size: u64, interrupt: &Interrupt) -> io::Result<bool> {
+pub(crate) fn lay(
+    mut file: &File,
+    seed: u64,
+    size: u64,
+    interrupt: &Interrupt,
+) -> io::Result<bool> {
     let mut chunk = vec![0; CHUNK_BYTES];
     let mut offset = 0;
     while offset < size {

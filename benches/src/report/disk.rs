@@ -316,7 +316,8 @@ impl Disk<'_> {
         let iops = self.median(engine, &|run| run.per_second(tally(run).ios));
         let mebibytes = self.median(engine, &|run| {
             let rate = run.per_second(tally(run).bytes)?;
-            Some(rate / f64::from(1 << 20))
+            // A sync moves none that could be counted.
+            Some(rate / f64::from(1 << 20)).filter(|rate| *rate > 0.0)
         });
         let mut row = vec![
             or_dash(iops, count),

@@ -8,7 +8,7 @@ use super::super::plan::Kind;
 use super::Options;
 
 /// Operations in flight, each with a buffer of its own.
-pub(super) trait Queue {
+pub(crate) trait Queue {
     /// The buffer of `slot`, which has nothing in flight.
     fn buffer(&mut self, slot: usize) -> &mut [u8];
     /// Queues an operation of `slot`, which has nothing in flight.

@@ -12,9 +12,8 @@ use io_uring::{IoUring, opcode, squeue};
 
 use super::super::plan::Kind;
 use super::queue::{InFlight, Queue};
-use super::{Options, buffers};
 
-pub(super) struct Uring {
+pub(crate) struct Uring {
     ring: IoUring,
     file: File,
     buffers: Vec<PoolBuf>,
@@ -23,20 +22,33 @@ pub(super) struct Uring {
 }
 
 impl Uring {
-    pub(super) fn new(file: File, options: &Options) -> io::Result<Uring> {
-        let entries = options.iodepth as u32;
-        // As fio sets its ring up; Linux 6.1.
-        let deferred = IoUring::builder()
-            .setup_single_issuer()
-            .setup_defer_taskrun()
-            .build(entries);
+    /// A ring of `file` with a slot for each buffer. Deferred: set up as fio does (Linux 6.1), where
+    /// completions are made known by [`Queue::turn`] only.
+    pub(crate) fn new(file: File, buffers: Vec<PoolBuf>, is_deferred: bool) -> io::Result<Uring> {
+        let entries = buffers.len() as u32;
+        let deferred = || {
+            IoUring::builder()
+                .setup_single_issuer()
+                .setup_defer_taskrun()
+                .build(entries)
+        };
+        let ring = match is_deferred {
+            true => deferred().or_else(|_| IoUring::new(entries)),
+            false => IoUring::new(entries),
+        };
         Ok(Uring {
-            ring: deferred.or_else(|_| IoUring::new(entries))?,
+            ring: ring?,
             file,
-            buffers: buffers(options),
-            in_flight: InFlight::new(options.iodepth),
+            in_flight: InFlight::new(buffers.len()),
+            buffers,
             calls: 0,
         })
+    }
+
+    /// Submits what is queued, and waits for nothing.
+    pub(crate) fn submit(&mut self) -> io::Result<()> {
+        self.calls += 1;
+        self.ring.submit().map(drop)
     }
 
     fn entry(&mut self, slot: usize, kind: Kind, offset: u64) -> squeue::Entry {

@@ -216,7 +216,7 @@ fn every_engine_tells_that_the_disk_is_full_and_what_was_done_until_then() {
     let path = small.0.path().join("holes");
     for engine in IoEngine::ALL {
         // A file with holes: its blocks are only taken when they are written.
-        let file = std::fs::File::create(&path).expect("a file");
+        let file = fs::File::create(&path).expect("a file");
         file.set_len(4 << 20).expect("holes take no room");
         let options = Options {
             size: None,
