@@ -221,7 +221,7 @@ fn every_engine_tells_that_the_disk_is_full_and_what_was_done_until_then() {
         let options = Options {
             size: None,
             rw: Pattern::Write,
-            number_ios: None,
+            number_ios: Some(1024),
             ..by(engine, options(Place::Filename(path.clone())))
         };
         if engine == IoEngine::Mmap {
