@@ -1,3 +1,6 @@
 //! Commands that are not about servers.
 
 pub(crate) mod disk;
+pub(crate) mod echo;
+pub(crate) mod net;
+pub(crate) mod scale;

@@ -16,11 +16,16 @@
 //!   [`mixed`](crate::mixed)), and `summary`: the medians over rounds as `A`, `B` and `C`, and the
 //!   medians of the rounds' ratios as `B/A` and `B/C`.
 //! - `kind: "disk"`: `jobs`, one, in fio's names and units, see [`Disk`].
+//! - `kind: "echo"` and `kind: "net"`: see [`Echo`] and [`Net`].
+//! - `kind: "scale"`: see [`Scale`].
 
 mod context;
 mod disk;
+mod echo;
 mod figure;
 mod mixed;
+mod net;
+mod scale;
 
 use std::fmt::Write;
 use std::time::Duration;
@@ -32,7 +37,10 @@ use figure::Sheet;
 
 pub use context::Context;
 pub use disk::Disk;
+pub use echo::Echo;
 pub use mixed::Mixed;
+pub use net::Net;
+pub use scale::Scale;
 
 /// From this share of a processor on, the client rather than the server may have been measured.
 const BUSY_SHARE: f64 = 0.97;
