@@ -90,7 +90,11 @@ fn who_has_no_descriptor_left_refuses_and_goes_on() {
         let server = Server::start(engine, 40);
         let clients: Vec<_> = (0..50).map(|_| served(server.address)).collect();
         let (open, refused): (Vec<_>, Vec<_>) = clients.into_iter().partition(|client| client.1);
-        assert!(open.len() >= 20 && !refused.is_empty(), "{engine}: {} open", open.len());
+        assert!(
+            open.len() >= 20 && !refused.is_empty(),
+            "{engine}: {} open",
+            open.len()
+        );
         open.into_iter().for_each(|client| finish(client.0));
         let (stream, is_served) = served(server.address);
         assert!(is_served, "{engine}: there is room again");
@@ -118,7 +122,11 @@ fn select_serves_no_descriptor_above_its_limit_and_says_so() {
         assert_eq!(open == CLIENTS, serves_all, "{engine}: {open}");
         assert!(open > 1000, "{engine}: {open}");
         let said = server.end();
-        assert_eq!(said.contains("fd_set of 1024 bits"), !serves_all, "{engine}: {said}");
+        assert_eq!(
+            said.contains("fd_set of 1024 bits"),
+            !serves_all,
+            "{engine}: {said}"
+        );
     }
 }
 
@@ -172,7 +180,11 @@ fn an_open_loop_sends_what_is_due_and_no_more() {
     assert_eq!(outcome.summary.errors, 0, "{:?}", outcome.summary);
     // As many as were due, whenever they were sent: one each 10 ms, from the first moment on.
     let due = (outcome.seconds * 100.0) as u64 + 2;
-    assert!((1..=due).contains(&outcome.summary.requests), "{:?}", outcome.summary);
+    assert!(
+        (1..=due).contains(&outcome.summary.requests),
+        "{:?}",
+        outcome.summary
+    );
     server.stop().expect("a clean end");
 }
 
@@ -197,13 +209,28 @@ fn a_server_that_is_not_there_is_a_line_that_says_so() {
 #[test]
 fn both_ends_are_measured_and_told_as_json() {
     let output = run(&[
-        "net", "--engine", "select,epoll-level,hybrid", "--rounds", "2", "--runtime", "0.2",
-        "--warm-up", "0", "--connections", "4", "--idle", "10", "--json",
+        "net",
+        "--engine",
+        "select,epoll-level,hybrid",
+        "--rounds",
+        "2",
+        "--runtime",
+        "0.2",
+        "--warm-up",
+        "0",
+        "--connections",
+        "4",
+        "--idle",
+        "10",
+        "--json",
     ]);
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{said}");
     let report: Value = serde_json::from_slice(&output.stdout).expect("JSON");
-    assert_eq!((&report["schema"], &report["kind"]), (&1.into(), &"net".into()));
+    assert_eq!(
+        (&report["schema"], &report["kind"]),
+        (&1.into(), &"net".into())
+    );
     let cells = report["cells"].as_array().expect("cells");
     let names: Vec<_> = cells.iter().map(|cell| cell["engine"].as_str()).collect();
     let round = ["select", "epoll-level", "hybrid"].map(Some);
@@ -228,7 +255,10 @@ fn a_server_that_cannot_start_costs_its_cell_only() {
     };
     assert_eq!((outcome.cells.len(), outcome.failures()), (2, 2));
     let failure = outcome.cells[0].failure.as_deref().expect("a reason");
-    assert!(failure.contains("cannot be started: it has ended"), "{failure}");
+    assert!(
+        failure.contains("cannot be started: it has ended"),
+        "{failure}"
+    );
 }
 
 #[test]

@@ -95,19 +95,21 @@ impl Acceptor {
         Ok(Connection::new(stream, self.upper, self.verbose, counters))
     }
 
-    /// Closes the connection that is first in the queue; tells whether there was a descriptor to
-    /// take it with.
+    /// Closes the connection that is first in the queue; tells whether there was one.
+    ///
+    /// There need not be: the kernel looks for a descriptor before it looks into the queue, so
+    /// `EMFILE` is the answer of an empty one too.
     fn refuse_one(&mut self, error: &io::Error) -> bool {
-        if self.reserve.take().is_none() {
-            self.reserve = reserve();
-            return self.reserve.is_some();
-        }
+        let Some(given_up) = self.reserve.take().or_else(reserve) else {
+            return false;
+        };
+        drop(given_up);
         let taken = self.listener.accept().is_ok();
         self.reserve = reserve();
         if taken {
             self.refused(&error.to_string());
         }
-        true
+        taken
     }
 
     /// Tells of the first, and of each if everything is told.

@@ -34,8 +34,10 @@ async fn accept(listener: &TcpListener, upper: bool) -> io::Result<()> {
 }
 
 async fn echo(mut stream: TcpStream, upper: bool) -> io::Result<()> {
-    let mut buffer = Vec::with_capacity(BUFFER_BYTES);
+    let mut buffer: Vec<u8> = Vec::with_capacity(BUFFER_BYTES);
     loop {
+        // A shorter message than the last one would keep the length of that.
+        buffer.clear();
         let BufResult(length, mut message) = stream.read(buffer).await;
         if length? == 0 {
             return Ok(());
