@@ -75,6 +75,8 @@ pub struct Options {
 pub struct Run {
     /// How long it took.
     pub took: Duration,
+    /// Processor time of this process meanwhile: on a machine with neighbours the steadier figure.
+    pub cpu: Duration,
     /// Bytes read, each of which was an event.
     pub events: u64,
     /// Calls that waited.

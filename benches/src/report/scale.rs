@@ -10,9 +10,9 @@ use crate::statistics::median;
 /// The result of `ambidex-bench scale`.
 ///
 /// In JSON: `options` (`active`, `writes`, `runs`, `rounds`), `cells` (`watcher`, `pairs`, `round`,
-/// `failure`, and `runs` with `took_us`, `events`, `waits`, `scanned`) and `summary`, an object for
+/// `failure`, and `runs` with `took_us`, `cpu_us`, `events`, `waits`, `scanned`) and `summary`, an object for
 /// each watcher and number of pairs with `watcher`, `pairs` and the medians over all runs:
-/// `us_per_event`, `scanned_per_event`, `events_per_wait`.
+/// `us_per_event`, `cpu_us_per_event`, `scanned_per_event`, `events_per_wait`.
 #[derive(Clone, Debug)]
 pub struct Scale<'a> {
     /// On what.
@@ -23,11 +23,17 @@ pub struct Scale<'a> {
     pub outcome: &'a Outcome,
 }
 
-const FIGURES: [Figure<Run>; 3] = [
+const FIGURES: [Figure<Run>; 4] = [
     figure(
         "us/event",
         "us_per_event",
         |run| Some(run.took.as_secs_f64() * 1e6 / run.events as f64),
+        |us| format!("{us:.2}"),
+    ),
+    figure(
+        "cpu us/event",
+        "cpu_us_per_event",
+        |run| Some(run.cpu.as_secs_f64() * 1e6 / run.events as f64),
         |us| format!("{us:.2}"),
     ),
     figure(
@@ -126,6 +132,7 @@ fn cell_json(cell: &Cell) -> Value {
     let run = |run: &Run| {
         json!({
             "took_us": run.took.as_secs_f64() * 1e6,
+            "cpu_us": run.cpu.as_secs_f64() * 1e6,
             "events": run.events,
             "waits": run.waits,
             "scanned": run.scanned,
@@ -150,6 +157,7 @@ mod tests {
     fn medians_are_of_all_runs_and_a_failure_has_none() {
         let run = |us| Run {
             took: Duration::from_micros(us),
+            cpu: Duration::from_micros(us / 2),
             events: 100,
             waits: 50,
             scanned: Some(1000),
@@ -183,6 +191,7 @@ mod tests {
         let json = report.to_json();
         assert!(json["summary"][0]["us_per_event"].is_null());
         assert_eq!(json["summary"][1]["us_per_event"], 2.5);
+        assert_eq!(json["summary"][1]["cpu_us_per_event"], 1.25);
         assert_eq!(json["summary"][1]["scanned_per_event"], 10.0);
         assert_eq!(json["summary"][1]["events_per_wait"], 2.0);
         let text = report.to_table();

@@ -16,6 +16,7 @@ use super::watch::Watch;
 use super::{Options, Run};
 use crate::baselines::EVENTS_MAX;
 use crate::interrupt::Interrupt;
+use crate::rusage::Rusage;
 
 /// There are no files here, so no ring is needed.
 fn no_files() -> disk::Options {
@@ -101,7 +102,7 @@ async fn one(io: &Handle, shared: &Shared, options: &Options) -> io::Result<Run>
     shared.left.set(options.writes);
     shared.unread.set(all);
     shared.pairs.write_active(options.active)?;
-    let (start, before) = (io.now(), io.metrics());
+    let (start, used, before) = (io.now(), Rusage::now(), io.metrics());
     poll_fn(|cx| {
         if shared.unread.get() == 0 {
             return TaskPoll::Ready(());
@@ -112,6 +113,7 @@ async fn one(io: &Handle, shared: &Shared, options: &Options) -> io::Result<Run>
     .await;
     Ok(Run {
         took: io.now() - start,
+        cpu: Rusage::now().since(&used).cpu(),
         events: all as u64,
         waits: io.metrics().turns - before.turns,
         // What epoll has reported, which is all that the engine looks at.

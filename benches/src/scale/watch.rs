@@ -13,6 +13,7 @@ use super::pairs::Pairs;
 use super::{Options, Run};
 use crate::baselines::EVENTS_MAX;
 use crate::interrupt::Interrupt;
+use crate::rusage::Rusage;
 
 /// A way of waiting.
 pub(super) trait Watch {
@@ -48,7 +49,7 @@ fn one(
     pairs.write_active(options.active)?;
     let (mut left, mut scanned) = (options.writes, 0);
     let mut run = Run::default();
-    let start = Real.now();
+    let (start, before) = (Real.now(), Rusage::now());
     let all = (options.active + options.writes) as u64;
     while run.events < all {
         ready.clear();
@@ -69,6 +70,7 @@ fn one(
         }
     }
     run.took = Real.now() - start;
+    run.cpu = Rusage::now().since(&before).cpu();
     run.scanned = Some(scanned);
     Ok(run)
 }
