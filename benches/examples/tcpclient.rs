@@ -50,7 +50,10 @@ fn run(args: &Args) -> io::Result<()> {
         stream.write_all(message.as_bytes())?;
         sent += message.len();
         let mut answer = vec![0; message.len()];
-        stream.read_exact(&mut answer)?;
+        let answered = stream.read_exact(&mut answer);
+        answered.map_err(|error| {
+            io::Error::new(error.kind(), format!("no answer {number}: {error}"))
+        })?;
         received += answer.len();
         let answer = String::from_utf8_lossy(&answer);
         let _ = write!(io::stdout(), "Rcvd from Server: {answer}");

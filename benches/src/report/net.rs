@@ -13,6 +13,9 @@ use crate::table::{count, duration};
 /// From this share of a processor on, the client rather than the server may have been measured.
 const BUSY_SHARE: f64 = 0.97;
 
+/// Below this share neither end was busy, though each asks as soon as it is answered: others were.
+const IDLE_SHARE: f64 = 0.6;
+
 /// The result of `ambidex-bench net`.
 ///
 /// In JSON: `load` as in [`Echo`](super::Echo), `processors` (server's and client's; null if there is only
@@ -230,18 +233,24 @@ impl Net<'_> {
         if self.outcome.processors.is_none() {
             text += "one processor for both ends: they take time from each other\n";
         }
-        let busy = |cell: &&Cell| {
-            cell.outcome.client.cpu().as_secs_f64() > BUSY_SHARE * cell.outcome.seconds
+        let counting = self.outcome.cells.iter();
+        let counting = counting.filter(|cell| counted(cell).is_some());
+        let client = |cell: &Cell| cell.outcome.client.cpu().as_secs_f64() / cell.outcome.seconds;
+        let server = |cell: &Cell| {
+            let used = cell
+                .server
+                .map_or(0.0, |server| server.rusage.cpu().as_secs_f64());
+            used / cell.outcome.seconds
         };
-        if self
-            .outcome
-            .cells
-            .iter()
-            .filter(|cell| counted(cell).is_some())
-            .any(|cell| busy(&cell))
-        {
+        if counting.clone().any(|cell| client(cell) > BUSY_SHARE) {
             text += "the client's processor was busy all the time: rates are limited by the client \
                      too; compare cpu/message\n";
+        }
+        let is_closed = self.options.load.interval.is_none();
+        let is_crowded = |cell: &Cell| client(cell).max(server(cell)) < IDLE_SHARE;
+        if is_closed && counting.clone().any(is_crowded) {
+            text += "neither end was busy: other programs had the processors; compare cpu/message, \
+                     not rates and latencies\n";
         }
         text
     }
