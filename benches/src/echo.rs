@@ -1,6 +1,6 @@
 //! Echo servers on every engine, a client, and both ends measured.
 //!
-//! [`baselines`](crate::baselines) are the ways of the operating system; `hybrid` is this project's
+//! [`baselines`] are the ways of the operating system; `hybrid` is this project's
 //! engine, its task face; the others are loops that people would use instead. All pass the same tests of
 //! behaviour (`benches/tests/echo.rs`) before any of them is measured.
 
