@@ -8,16 +8,20 @@
 
 use std::fmt;
 
+pub mod baselines;
 pub mod cold;
 pub mod disk;
+pub mod echo;
 mod exchange;
 pub mod interrupt;
 pub mod load;
+pub mod machine;
 pub mod mixed;
 pub mod parse;
 pub mod probe;
 pub mod report;
 pub mod rusage;
+pub mod scale;
 pub mod slow_disk;
 pub mod statistics;
 mod table;

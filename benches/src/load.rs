@@ -145,7 +145,7 @@ impl Class {
             self.waiting.borrow_mut()[seat] = None;
             if self.phase.get() == Phase::Measuring {
                 let took = io.now() - sent;
-                self.tally.borrow_mut().answered(&answer, took);
+                self.tally.borrow_mut().answered(answer.bytes, took);
             }
             if !answer.keep_alive {
                 break;

@@ -1,4 +1,4 @@
-//! The command line: `ambidex-bench http URL`, `ambidex-bench mixed ...`, `ambidex-bench disk ...`.
+//! The command line: `ambidex-bench COMMAND ...`.
 
 mod command;
 
@@ -29,7 +29,7 @@ const EXIT_INTERRUPTED: u8 = 130;
 
 /// Disk and socket workloads measured side by side.
 ///
-/// All loads are closed loops: a client asks again when it was answered.
+/// Loads are closed loops, in which a client asks again when it was answered, unless --rate is given.
 #[derive(Parser)]
 #[command(name = "ambidex-bench", version, max_term_width = 90)]
 struct Cli {
@@ -47,6 +47,14 @@ enum Command {
     Disk(command::disk::DiskArgs),
     /// What a filesystem does with reads: at once, by a worker thread, or by blocking.
     Probe(command::probe::ProbeArgs),
+    /// Echo on any engine, until Ctrl-C.
+    EchoServer(command::echo::EchoServerArgs),
+    /// Ask an echo server: rate and latency, with a message on its way or at a constant rate.
+    EchoClient(command::echo::EchoClientArgs),
+    /// Echo servers and their client on processors of their own, engine against engine.
+    Net(command::net::NetArgs),
+    /// What an event costs as more descriptors are watched: select, poll, epoll, the engine.
+    Scale(command::scale::ScaleArgs),
 }
 
 #[derive(Args)]
@@ -152,6 +160,10 @@ fn main() -> ExitCode {
         Command::Mixed(args) => mixed(args),
         Command::Disk(args) => command::disk::run(args),
         Command::Probe(args) => command::probe::run(&args),
+        Command::EchoServer(args) => command::echo::serve(args),
+        Command::EchoClient(args) => command::echo::ask(args),
+        Command::Net(args) => command::net::run(args),
+        Command::Scale(args) => command::scale::run(args),
     };
     match outcome {
         Ok(code) => code,

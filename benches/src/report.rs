@@ -17,12 +17,17 @@
 //!   medians of the rounds' ratios as `B/A` and `B/C`.
 //! - `kind: "disk"`: `jobs`, in fio's names and units, and `summary`, see [`Disk`].
 //! - `kind: "probe"`: see [`Probe`].
+//! - `kind: "echo"` and `kind: "net"`: see [`Echo`] and [`Net`].
+//! - `kind: "scale"`: see [`Scale`].
 
 mod context;
 mod disk;
+mod echo;
 mod figure;
 mod mixed;
+mod net;
 mod probe;
+mod scale;
 
 use std::fmt::Write;
 use std::time::Duration;
@@ -34,8 +39,11 @@ use figure::Sheet;
 
 pub use context::Context;
 pub use disk::Disk;
+pub use echo::Echo;
 pub use mixed::Mixed;
+pub use net::Net;
 pub use probe::Probe;
+pub use scale::Scale;
 
 /// From this share of a processor on, the client rather than the server may have been measured.
 const BUSY_SHARE: f64 = 0.97;

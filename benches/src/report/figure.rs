@@ -4,14 +4,14 @@ use crate::load::Measurement;
 use crate::table::{count, duration, or_dash, table};
 use crate::tally::Summary;
 
-/// One figure of a measurement.
+/// One figure of a `T`.
 #[derive(Clone, Copy)]
-pub(super) struct Figure {
+pub(super) struct Figure<T = Measurement> {
     /// Above its column.
     pub(super) title: &'static str,
     /// In JSON.
     pub(super) name: &'static str,
-    pub(super) of: fn(&Measurement) -> Option<f64>,
+    pub(super) of: fn(&T) -> Option<f64>,
     pub(super) show: fn(f64) -> String,
 }
 
@@ -23,7 +23,7 @@ fn cold(one: &Measurement) -> Option<&Summary> {
     one.classes.get(1)
 }
 
-fn percent(share: f64) -> String {
+pub(super) fn percent(share: f64) -> String {
     format!("{:.0}%", share * 100.0)
 }
 
@@ -31,12 +31,12 @@ fn megabytes(rate: f64) -> String {
     format!("{:.1}", rate / 1e6)
 }
 
-const fn figure(
+pub(super) const fn figure<T>(
     title: &'static str,
     name: &'static str,
-    of: fn(&Measurement) -> Option<f64>,
+    of: fn(&T) -> Option<f64>,
     show: fn(f64) -> String,
-) -> Figure {
+) -> Figure<T> {
     Figure {
         title,
         name,
@@ -149,13 +149,13 @@ pub(super) const MIXED: [Figure; 12] = [
 ];
 
 /// A table of `figures`, a line for each label with the text of each.
-pub(super) struct Sheet<'a> {
-    figures: &'a [Figure],
+pub(super) struct Sheet<'a, T = Measurement> {
+    figures: &'a [Figure<T>],
     rows: Vec<Vec<String>>,
 }
 
-impl<'a> Sheet<'a> {
-    pub(super) fn new(figures: &'a [Figure]) -> Sheet<'a> {
+impl<'a, T> Sheet<'a, T> {
+    pub(super) fn new(figures: &'a [Figure<T>]) -> Sheet<'a, T> {
         let titles = figures.iter().map(|figure| figure.title.to_owned());
         Sheet {
             figures,
@@ -164,20 +164,20 @@ impl<'a> Sheet<'a> {
     }
 
     /// Adds a line; what has no value is a dash, and a line without any is left out.
-    pub(super) fn line(&mut self, label: String, value: impl Fn(&Figure) -> Option<f64>) {
+    pub(super) fn line(&mut self, label: String, value: impl Fn(&Figure<T>) -> Option<f64>) {
         self.line_shown(label, value, |figure, value| (figure.show)(value));
     }
 
     /// Adds a line of ratios.
-    pub(super) fn ratios(&mut self, label: String, value: impl Fn(&Figure) -> Option<f64>) {
+    pub(super) fn ratios(&mut self, label: String, value: impl Fn(&Figure<T>) -> Option<f64>) {
         self.line_shown(label, value, |_, ratio| format!("{ratio:.3}"));
     }
 
     fn line_shown(
         &mut self,
         label: String,
-        value: impl Fn(&Figure) -> Option<f64>,
-        show: impl Fn(&Figure, f64) -> String,
+        value: impl Fn(&Figure<T>) -> Option<f64>,
+        show: impl Fn(&Figure<T>, f64) -> String,
     ) {
         if self.figures.iter().all(|figure| value(figure).is_none()) {
             return;

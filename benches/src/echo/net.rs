@@ -1,0 +1,334 @@
+//! Both ends at once: a server in a process of its own on one processor, the client in this one on
+//! another.
+//!
+//! Engines take turns, round after round (A B C, A B C), so that what disturbs the machine for a
+//! while disturbs all of them; each figure is the median of its rounds. A server is started for
+//! each turn, and ends with the pipe to this process: whatever ends us ends it.
+
+use std::io::{self, BufRead, BufReader, IsTerminal, Write};
+use std::net::SocketAddr;
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::EchoEngine;
+use super::client::{self, Load};
+use crate::Error;
+use crate::baselines::{Counters, Counts};
+use crate::interrupt::Interrupt;
+use crate::machine;
+use crate::rusage::Rusage;
+
+/// What to measure.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Whom.
+    pub engines: Vec<EchoEngine>,
+    /// With what; the address is that of each server.
+    pub load: Load,
+    /// How many rounds.
+    pub rounds: usize,
+    /// This program, to be started as a server.
+    pub program: PathBuf,
+}
+
+/// What a server has used and counted until now.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sample {
+    /// Used.
+    pub rusage: Rusage,
+    /// Counted.
+    pub counts: Counts,
+}
+
+/// One engine in one round.
+#[derive(Clone, Debug)]
+pub struct Cell {
+    /// Who.
+    pub engine: EchoEngine,
+    /// Counted from 0.
+    pub round: usize,
+    /// What the client saw.
+    pub outcome: client::Outcome,
+    /// What the server used and counted meanwhile. `None` if it was gone at the end.
+    pub server: Option<Sample>,
+    /// Why it does not count, if it does not.
+    pub failure: Option<String>,
+}
+
+/// All rounds.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// In the order measured, failed ones included.
+    pub cells: Vec<Cell>,
+    /// The processors of server and client; `None` if there is only one.
+    pub processors: Option<(usize, usize)>,
+    /// It ended before its time.
+    pub interrupted: bool,
+}
+
+impl Outcome {
+    /// Cells that failed.
+    #[must_use]
+    pub fn failures(&self) -> u64 {
+        let failed = self.cells.iter().filter(|cell| cell.failure.is_some());
+        failed.count() as u64
+    }
+}
+
+/// Measures all rounds. A server that fails costs its cell only.
+///
+/// # Errors
+/// [`Error::Start`] if this process cannot be set up.
+///
+/// # Blocking
+/// For the whole time.
+pub fn run(options: &Options, interrupt: &Interrupt) -> Result<Outcome, Error> {
+    let processors = match machine::processors()[..] {
+        [server, client, ..] => Some((server, client)),
+        _ => None,
+    };
+    if let Some((_, client)) = processors {
+        machine::run_on(client)?;
+    }
+    let mut outcome = Outcome {
+        cells: Vec::new(),
+        processors,
+        interrupted: false,
+    };
+    for round in 0..options.rounds {
+        for engine in &options.engines {
+            let cell = measure(options, *engine, round, processors, interrupt);
+            if interrupt.is_set() {
+                outcome.interrupted = true;
+                return Ok(outcome);
+            }
+            progress(options, &cell);
+            outcome.cells.push(cell);
+        }
+    }
+    Ok(outcome)
+}
+
+/// A line a cell, for whoever watches.
+fn progress(options: &Options, cell: &Cell) {
+    if !io::stderr().is_terminal() {
+        return;
+    }
+    let (round, rounds, engine) = (cell.round + 1, options.rounds, cell.engine);
+    let said = match &cell.failure {
+        Some(why) => why.clone(),
+        None => format!("{:.0} messages/s", cell.outcome.summary.rate),
+    };
+    let _ = writeln!(io::stderr(), "round {round}/{rounds} {engine}: {said}");
+}
+
+fn measure(
+    options: &Options,
+    engine: EchoEngine,
+    round: usize,
+    processors: Option<(usize, usize)>,
+    interrupt: &Interrupt,
+) -> Cell {
+    let mut cell = Cell {
+        engine,
+        round,
+        outcome: client::Outcome::default(),
+        server: None,
+        failure: None,
+    };
+    if let Err(error) = fill(&mut cell, options, processors, interrupt) {
+        cell.failure = Some(error.to_string());
+    }
+    cell
+}
+
+fn fill(
+    cell: &mut Cell,
+    options: &Options,
+    processors: Option<(usize, usize)>,
+    interrupt: &Interrupt,
+) -> Result<(), Error> {
+    let mut server = Server::start(&options.program, cell.engine, processors.map(|pair| pair.0))
+        .map_err(|error| Error::Run(format!("the server cannot be started: {error}")))?;
+    let load = Load {
+        address: server.address,
+        ..options.load.clone()
+    };
+    let mut samples = Vec::new();
+    let ran = client::run(&load, interrupt, || {
+        let sample = server.sample();
+        samples.push(sample.map_err(|error| Error::Run(format!("the server is gone: {error}")))?);
+        Ok(())
+    });
+    let ended = server.end();
+    cell.outcome = ran?;
+    if let [start, end] = samples[..] {
+        cell.server = Some(end.since(&start));
+    }
+    let lost = &cell.outcome.summary.first_error;
+    match (ended, lost) {
+        (Err(why), _) => Err(Error::Run(why)),
+        (Ok(()), Some(lost)) => Err(Error::Run(lost.clone())),
+        (Ok(()), None) => Ok(()),
+    }
+}
+
+/// A server in a process of its own.
+struct Server {
+    child: Child,
+    /// Its end is the server's.
+    control: Option<ChildStdin>,
+    answers: BufReader<ChildStdout>,
+    address: SocketAddr,
+}
+
+impl Server {
+    fn start(program: &PathBuf, engine: EchoEngine, cpu: Option<usize>) -> io::Result<Server> {
+        let mut command = Command::new(program);
+        command.args(["echo-server", "--control", "--listen", "127.0.0.1:0"]);
+        command.args(["--engine", &engine.name()]);
+        if let Some(cpu) = cpu {
+            command.args(["--cpu", &cpu.to_string()]);
+        }
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        // A group of its own: Ctrl-C is for us, who then end it.
+        let mut child = command.process_group(0).spawn()?;
+        let pipes = child.stdin.take().zip(child.stdout.take());
+        let (control, answers) = pipes.ok_or(io::ErrorKind::BrokenPipe)?;
+        let mut server = Server {
+            child,
+            control: Some(control),
+            answers: BufReader::new(answers),
+            address: SocketAddr::from(([0, 0, 0, 0], 0)),
+        };
+        let line = server.line()?;
+        let address = line.strip_prefix("listening on ").map(str::parse);
+        server.address = match address {
+            Some(Ok(address)) => address,
+            _ => return Err(io::Error::other(format!("it says {line:?}"))),
+        };
+        Ok(server)
+    }
+
+    fn line(&mut self) -> io::Result<String> {
+        let mut line = String::new();
+        if self.answers.read_line(&mut line)? == 0 {
+            return Err(io::Error::other("it has ended"));
+        }
+        Ok(line.trim_end().to_owned())
+    }
+
+    fn sample(&mut self) -> io::Result<Sample> {
+        let Some(control) = &mut self.control else {
+            return Err(io::ErrorKind::BrokenPipe.into());
+        };
+        control.write_all(b"\n")?;
+        let line = self.line()?;
+        let value: Value = serde_json::from_str(&line)?;
+        Sample::from_json(&value).ok_or_else(|| io::ErrorKind::InvalidData.into())
+    }
+
+    /// Ends it, and tells why it had ended before if it had.
+    fn end(mut self) -> Result<(), String> {
+        drop(self.control.take());
+        match self.child.wait() {
+            Ok(status) if status.success() => Ok(()),
+            Ok(status) => Err(format!("the server failed: {status}")),
+            Err(error) => Err(format!("the server cannot be waited for: {error}")),
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        drop(self.control.take());
+        // Ended long ago, except after a failure in between.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Sample {
+    /// Of this process, which counts with `counters`.
+    #[must_use]
+    pub fn now(counters: &Counters) -> Sample {
+        Sample {
+            rusage: Rusage::now(),
+            counts: counters.counts(),
+        }
+    }
+
+    /// What was used and counted between `earlier` and this.
+    #[must_use]
+    pub fn since(&self, earlier: &Sample) -> Sample {
+        Sample {
+            rusage: self.rusage.since(&earlier.rusage),
+            counts: self.counts.since(&earlier.counts),
+        }
+    }
+
+    /// As it goes through the pipe.
+    #[must_use]
+    pub fn to_json(&self) -> Value {
+        let (rusage, counts) = (&self.rusage, &self.counts);
+        json!({
+            "user_us": micros(rusage.user),
+            "system_us": micros(rusage.system),
+            "voluntary": rusage.voluntary,
+            "involuntary": rusage.involuntary,
+            "calls": counts.calls,
+            "waits": counts.waits,
+            "scanned": counts.scanned,
+            "events": counts.events,
+            "accepted": counts.accepted,
+            "refused": counts.refused,
+        })
+    }
+
+    fn from_json(value: &Value) -> Option<Sample> {
+        let number = |name: &str| value.get(name)?.as_u64();
+        Some(Sample {
+            rusage: Rusage {
+                user: Duration::from_micros(number("user_us")?),
+                system: Duration::from_micros(number("system_us")?),
+                voluntary: number("voluntary")?,
+                involuntary: number("involuntary")?,
+                ..Rusage::default()
+            },
+            counts: Counts {
+                calls: number("calls")?,
+                waits: number("waits")?,
+                scanned: number("scanned")?,
+                events: number("events")?,
+                accepted: number("accepted")?,
+                refused: number("refused")?,
+            },
+        })
+    }
+}
+
+fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sample_goes_through_the_pipe_unchanged() {
+        let counters = Counters::default();
+        counters.wait(7, 3);
+        counters.accept();
+        counters.refuse();
+        let mut sample = Sample::now(&counters);
+        // Page faults do not go along.
+        (sample.rusage.majf, sample.rusage.minf) = (0, 0);
+        assert_eq!(Sample::from_json(&sample.to_json()), Some(sample));
+        assert_eq!(Sample::from_json(&json!({"calls": 1})), None);
+    }
+}

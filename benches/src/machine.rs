@@ -1,0 +1,74 @@
+//! What this machine lets a process have: processors and descriptors.
+
+use std::io;
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+
+use crate::Error;
+
+/// Descriptors that a program has beside its connections.
+const OTHERS: u64 = 64;
+
+/// The processors that this thread may run on.
+#[must_use]
+pub fn processors() -> Vec<usize> {
+    let Ok(set) = sched_getaffinity(None) else {
+        return Vec::new();
+    };
+    (0..CpuSet::MAX_CPU)
+        .filter(|cpu| set.is_set(*cpu))
+        .collect()
+}
+
+/// From now on this thread and those that it makes run on processor `cpu` only.
+///
+/// # Errors
+/// [`Error::Start`] if there is no such processor for us.
+pub fn run_on(cpu: usize) -> Result<(), Error> {
+    let mut set = CpuSet::new();
+    if cpu < CpuSet::MAX_CPU {
+        set.set(cpu);
+    }
+    sched_setaffinity(None, &set)
+        .map_err(|error| Error::Start(format!("cannot run on processor {cpu}: {error}")))
+}
+
+/// Raises the limit of open descriptors so that `number` connections fit.
+///
+/// # Errors
+/// [`Error::Start`] if the hard limit is below that.
+pub fn allow_descriptors(number: u64) -> Result<(), Error> {
+    let needed = number.saturating_add(OTHERS);
+    let limit = getrlimit(Resource::Nofile);
+    if limit.current.is_none_or(|current| current >= needed) {
+        return Ok(());
+    }
+    let raised = raise(&limit, needed);
+    raised.map_err(|_| {
+        let most = limit.maximum.unwrap_or(u64::MAX);
+        Error::Start(format!(
+            "{number} descriptors at once: the limit is {most} (ulimit -Hn), and {OTHERS} are ours"
+        ))
+    })
+}
+
+/// Raises the limit of open descriptors as far as it goes.
+pub fn allow_most_descriptors() {
+    let limit = getrlimit(Resource::Nofile);
+    if let Some(most) = limit.maximum {
+        // What cannot be raised stays: a server copes.
+        let _ = raise(&limit, most);
+    }
+}
+
+fn raise(limit: &Rlimit, to: u64) -> io::Result<()> {
+    if limit.maximum.is_some_and(|most| most < to) {
+        return Err(io::ErrorKind::PermissionDenied.into());
+    }
+    let raised = Rlimit {
+        current: Some(to),
+        maximum: limit.maximum,
+    };
+    Ok(setrlimit(Resource::Nofile, raised)?)
+}
