@@ -79,8 +79,8 @@ pub fn binary() -> &'static Path {
     BINARY.get_or_init(|| built(&["--bin", "ambidex"], "ambidex"))
 }
 
-/// Builds the target of the server or of these tests that these arguments of `cargo build` choose, in the profile this
-/// test was built in, and tells where the program or the library of the target `name` is.
+/// Builds what these arguments of `cargo build` choose, in the profile this test was built in, and tells where the
+/// program or the library of the target `name` is.
 ///
 /// # Panics
 /// When it does not build.
@@ -89,8 +89,8 @@ pub fn built(target: &[&str], name: &str) -> PathBuf {
     let mut command = Command::new(cargo);
     command
         .arg("build")
-        // Both, as the tests were: with other features every dependency would be built again.
-        .args(["-p", "ambidex-server", "-p", "ambidex-tests"])
+        // As the tests were: with other features every dependency would be built again.
+        .arg("--workspace")
         .args(target)
         .args([
             "--message-format=json-render-diagnostics",
