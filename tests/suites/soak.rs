@@ -129,9 +129,21 @@ impl Subject {
         }
     }
 
-    fn count(&self, folder: &str) -> usize {
-        let folder = fs::read_dir(format!("/proc/{}/{folder}", self.pid));
+    fn descriptors(&self) -> usize {
+        let folder = fs::read_dir(format!("/proc/{}/fd", self.pid));
         folder.expect("the server is running").count()
+    }
+
+    /// Its own: of the kernel's workers one stays with each ring that has ever had work for it.
+    fn threads(&self) -> usize {
+        let folder = fs::read_dir(format!("/proc/{}/task", self.pid));
+        let threads = folder.expect("the server is running");
+        let is_own = |thread: &fs::DirEntry| {
+            // It may have ended meanwhile.
+            let name = fs::read_to_string(thread.path().join("comm")).unwrap_or_default();
+            !name.starts_with("iou-")
+        };
+        threads.flatten().filter(is_own).count()
     }
 
     fn sample(&self) -> Sample {
@@ -146,8 +158,8 @@ impl Subject {
             .find_map(|line| line.strip_prefix("Private_Dirty:"));
         let dirty = dirty.and_then(|line| line.trim().strip_suffix(" kB"));
         Sample {
-            descriptors: self.count("fd"),
-            threads: self.count("task"),
+            descriptors: self.descriptors(),
+            threads: self.threads(),
             dirty_kib: dirty
                 .and_then(|number| number.parse().ok())
                 .expect("proc_pid_smaps(5)"),
