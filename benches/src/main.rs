@@ -52,7 +52,7 @@ fn main() -> ExitCode {
         Err(error) => return refuse(&error),
     };
     let outcome = match cli.command {
-        Command::Http(args) => command::http::run(&args),
+        Command::Http(args) => command::http::run(args),
         Command::Mixed(args) => command::mixed::run(args),
         Command::Disk(args) => command::disk::run(args),
         Command::Probe(args) => command::probe::run(&args),

@@ -180,6 +180,7 @@ impl<'a> Bench<'a> {
             hot: Ask {
                 request: options.hot.request().into(),
                 length: hot.length,
+                content: None,
                 ticket: 0,
             },
             slow_disk: options.slow_disk.map(around).transpose()?,

@@ -138,6 +138,7 @@ mod tests {
                 seconds: 2.0,
                 classes,
                 usage,
+                failure: None,
             },
         }
     }
