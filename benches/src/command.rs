@@ -1,6 +1,7 @@
 //! One file for each command: its arguments, and what it does with them.
 
 mod common;
+pub(crate) mod compare;
 pub(crate) mod disk;
 pub(crate) mod echo;
 pub(crate) mod net;
@@ -8,3 +9,4 @@ pub(crate) mod probe;
 pub(crate) mod scale;
 pub(crate) mod http;
 pub(crate) mod mixed;
+pub(crate) mod report;

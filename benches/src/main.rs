@@ -44,6 +44,10 @@ enum Command {
     Net(command::net::NetArgs),
     /// What an event costs as more descriptors are watched: select, poll, epoll, the engine.
     Scale(command::scale::ScaleArgs),
+    /// One page of any results: plots, tables, and what each was measured on and with.
+    Report(command::report::ReportArgs),
+    /// Two results of one command, round against round: ratios with their confidence intervals.
+    Compare(command::compare::CompareArgs),
 }
 
 fn main() -> ExitCode {
@@ -60,6 +64,8 @@ fn main() -> ExitCode {
         Command::EchoClient(args) => command::echo::ask(args),
         Command::Net(args) => command::net::run(args),
         Command::Scale(args) => command::scale::run(args),
+        Command::Report(args) => command::report::run(args),
+        Command::Compare(args) => command::compare::run(args),
     };
     match outcome {
         Ok(code) => code,
