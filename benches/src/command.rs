@@ -10,3 +10,4 @@ pub(crate) mod scale;
 pub(crate) mod http;
 pub(crate) mod mixed;
 pub(crate) mod report;
+pub(crate) mod serve;

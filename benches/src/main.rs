@@ -44,6 +44,9 @@ enum Command {
     Net(command::net::NetArgs),
     /// What an event costs as more descriptors are watched: select, poll, epoll, the engine.
     Scale(command::scale::ScaleArgs),
+    /// Serve a directory, to be measured by `mixed`.
+    #[command(hide = true)]
+    Serve(command::serve::ServeArgs),
     /// One page of any results: plots, tables, and what each was measured on and with.
     Report(command::report::ReportArgs),
     /// Two results of one command, round against round: ratios with their confidence intervals.
@@ -64,6 +67,7 @@ fn main() -> ExitCode {
         Command::EchoClient(args) => command::echo::ask(args),
         Command::Net(args) => command::net::run(args),
         Command::Scale(args) => command::scale::run(args),
+        Command::Serve(args) => command::serve::run(args),
         Command::Report(args) => command::report::run(args),
         Command::Compare(args) => command::compare::run(args),
     };

@@ -15,9 +15,7 @@
 //! why it does not count (interrupted, the server was lost), or null.
 //!
 //! - `kind: "http"`: see [`Http`].
-//! - `kind: "mixed"`: `cells`, each a measurement with `round` and `condition` (A, B or C, see
-//!   [`mixed`](crate::mixed)), and `summary`: the medians over rounds as `A`, `B` and `C`, and the
-//!   medians of the rounds' ratios as `B/A` and `B/C`.
+//! - `kind: "mixed"`: see [`Mixed`].
 //! - `kind: "disk"`: `jobs`, in fio's names and units, and `summary`, see [`Disk`].
 //! - `kind: "probe"`: see [`Probe`].
 //! - `kind: "echo"` and `kind: "net"`: see [`Echo`] and [`Net`].
@@ -84,7 +82,9 @@ impl Measurement {
             "failure": self.failure,
         });
         for (name, class) in ["hot", "cold"].iter().zip(&self.classes) {
-            value[name] = class.to_json();
+            if !class.is_idle() {
+                value[name] = class.to_json();
+            }
         }
         value
     }

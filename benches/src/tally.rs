@@ -202,6 +202,12 @@ pub struct Summary {
 }
 
 impl Summary {
+    /// Nobody asked for anything.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.requests + self.errors == 0 && self.unfinished == 0
+    }
+
     /// As JSON, latencies in microseconds.
     #[must_use]
     pub fn to_json(&self) -> Value {

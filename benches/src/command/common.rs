@@ -11,9 +11,9 @@ use clap::Args;
 
 #[derive(Args)]
 pub(crate) struct Common {
-    /// Seconds measured, for each condition
-    #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = parse::seconds)]
-    pub(crate) runtime: Duration,
+    /// Seconds measured, for each condition; 5, or 2.5 for `mixed`, if not given
+    #[arg(long, value_name = "SECONDS", value_parser = parse::seconds)]
+    pub(crate) runtime: Option<Duration>,
     /// Seconds before that, not counted
     #[arg(long, value_name = "SECONDS", default_value = "0.5",
         value_parser = parse::non_negative_seconds)]
@@ -27,10 +27,11 @@ pub(crate) struct Common {
 }
 
 impl Common {
-    pub(crate) fn window(&self) -> Window {
+    /// How long to measure, with what `runtime` is if not given.
+    pub(crate) fn window(&self, runtime: Duration) -> Window {
         Window {
             warm_up: self.warm_up,
-            runtime: self.runtime,
+            runtime: self.runtime.unwrap_or(runtime),
         }
     }
 

@@ -15,6 +15,9 @@ use clap::Args;
 use super::common::{Common, connections};
 use crate::{exit_code, print, start_error};
 
+/// Unless another is asked for.
+const RUNTIME: Duration = Duration::from_secs(5);
+
 /// Flags are spelled as wrk and wrk2 spell them, where those have them.
 #[derive(Args)]
 pub(crate) struct HttpArgs {
@@ -67,7 +70,7 @@ pub(crate) fn run(args: HttpArgs) -> Result<ExitCode, Error> {
         zipf: args.zipf,
         verify: args.verify,
         seed: args.seed,
-        window: args.common.window(),
+        window: args.common.window(RUNTIME),
         rounds: args.rounds,
         server_pids: args.common.server_pid,
     };

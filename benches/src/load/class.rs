@@ -40,7 +40,7 @@ enum Pace {
 struct Seat {
     /// Since when it waits for an answer, or to be connected.
     waiting: Option<Instant>,
-    /// Its last connection broke, or was refused, and it has no other yet.
+    /// Its last connection broke, or was refused, and it has not been answered since.
     lost: bool,
     /// Requests of the schedule that have been answered or have failed.
     number: u64,
@@ -197,8 +197,8 @@ impl Class {
         if self.keep_alive {
             self.seat(seat).waiting = Some(io.now());
             wire = Some(Wire::connect(io, self.address).await?);
-            let mut seat = self.seat(seat);
-            (seat.waiting, seat.lost) = (None, false);
+            // Connected is not answered: a dying server may still accept.
+            self.seat(seat).waiting = None;
         }
         while !self.is_over() {
             let due = self.pace(io, seat).await;
