@@ -92,6 +92,7 @@ fn context(results: &Results) -> Vec<(String, String)> {
     );
     let parameters = results.parameters();
     let fields = parameters.as_object().into_iter().flatten();
+    let fields = fields.filter(|(_, value)| !value.is_null());
     let fields = fields.map(|(name, value)| format!("{name} {}", results::text(value)));
     let parameters = fields.collect::<Vec<String>>().join(", ");
     let rows = [
@@ -113,7 +114,7 @@ fn started(unix: &Value) -> String {
         return String::new();
     };
     let time = std::time::UNIX_EPOCH.checked_add(std::time::Duration::from_secs(seconds));
-    time.map_or(String::new(), |time| httpdate::fmt_http_date(time))
+    time.map_or(String::new(), httpdate::fmt_http_date)
 }
 
 fn remarks(results: &Results, rounds: &[Round]) -> Vec<String> {

@@ -9,7 +9,7 @@ const WIDTH: f64 = 920.0;
 const HEIGHT: f64 = 340.0;
 const LEFT: f64 = 70.0;
 const RIGHT: f64 = 230.0;
-const TOP: f64 = 16.0;
+const TOP: f64 = 28.0;
 const BOTTOM: f64 = 46.0;
 const BAR: f64 = 26.0;
 const BAR_LEFT: f64 = 230.0;
@@ -53,8 +53,11 @@ fn decades(values: impl Iterator<Item = f64>) -> (f64, f64) {
 }
 
 /// `10`, `1,000`, `0.1`.
-fn power(decade: f64) -> String {
-    number(10f64.powf(decade))
+fn power(decade: i32) -> String {
+    match usize::try_from(-decade) {
+        Ok(places @ 1..) => format!("{:.places$}", 10f64.powi(decade)),
+        _ => crate::table::count(10f64.powi(decade)),
+    }
 }
 
 struct Frame {
@@ -116,7 +119,7 @@ pub(super) fn lines(plot: &Lines) -> String {
             .map(|(at, name)| (place(axis, at), name.to_owned()))
             .to_vec(),
         Axis::Log => (frame.x.0 as i32..=frame.x.1 as i32)
-            .map(|decade| (f64::from(decade), power(f64::from(decade))))
+            .map(|decade| (f64::from(decade), power(decade)))
             .collect(),
     };
     for (place, name) in ticks {
@@ -127,13 +130,7 @@ pub(super) fn lines(plot: &Lines) -> String {
     for decade in frame.y.0 as i32..=frame.y.1 as i32 {
         let y = frame.y(f64::from(decade));
         rule(&mut svg, (LEFT, y), (right, y));
-        label(
-            &mut svg,
-            LEFT - 8.0,
-            y + 4.0,
-            "end",
-            &power(f64::from(decade)),
-        );
+        label(&mut svg, LEFT - 8.0, y + 4.0, "end", &power(decade));
     }
     label(
         &mut svg,
@@ -142,7 +139,7 @@ pub(super) fn lines(plot: &Lines) -> String {
         "middle",
         x_title,
     );
-    label(&mut svg, 4.0, TOP + 4.0, "start", plot.y);
+    label(&mut svg, 4.0, 12.0, "start", plot.y);
     for (index, (name, points)) in plot.series.iter().enumerate() {
         let colour = COLOURS[index % COLOURS.len()];
         let dash = if index < COLOURS.len() {
@@ -219,6 +216,13 @@ mod tests {
             assert!((place(Axis::Nines, percentile) - expected).abs() < 1e-9);
         }
         assert_eq!(place(Axis::Nines, 100.0), NINES_MAX, "not infinity");
+    }
+
+    #[test]
+    fn powers_of_ten_are_written_out() {
+        for (decade, text) in [(0, "1"), (3, "1,000"), (-1, "0.1"), (-3, "0.001")] {
+            assert_eq!(power(decade), text);
+        }
     }
 
     #[test]
