@@ -9,5 +9,6 @@ pub(crate) mod probe;
 pub(crate) mod scale;
 pub(crate) mod http;
 pub(crate) mod mixed;
+pub(crate) mod probe;
 pub(crate) mod report;
 pub(crate) mod serve;
