@@ -187,6 +187,7 @@ fn number(value: f64) -> String {
         size if size >= 10.0 => format!("{value:.1}"),
         size if size >= 1.0 => format!("{value:.2}"),
         0.0 => "0".to_owned(),
+        size if size >= 0.1 => format!("{value:.3}"),
         size if size >= 0.001 => format!("{value:.4}"),
         _ => format!("{value:.1e}"),
     }
