@@ -122,6 +122,7 @@ impl Files {
         let ask = |index| Ask {
             request: prefix.join(&Files::name(index)).request().into(),
             length: self.size,
+            content: None,
             ticket: index,
         };
         (0..self.count).map(ask).collect()

@@ -39,8 +39,20 @@ pub enum Failure {
         /// What the answer announced.
         announced: u64,
     },
+    /// The body is not the file's.
+    Content {
+        /// The first byte that differs.
+        offset: u64,
+    },
     /// Not HTTP/1.x, or without a Content-Length.
     Syntax(&'static str),
+}
+
+impl Failure {
+    /// Whether there is no connection any more that the other side keeps.
+    pub(crate) fn is_of_connection(&self) -> bool {
+        matches!(self, Failure::Connect(_) | Failure::Broken(_))
+    }
 }
 
 impl fmt::Display for Failure {
@@ -53,6 +65,9 @@ impl fmt::Display for Failure {
                 expected,
                 announced,
             } => write!(f, "a body of {announced} bytes instead of {expected}"),
+            Failure::Content { offset } => {
+                write!(f, "the body differs from the file at byte {offset}")
+            }
             Failure::Syntax(what) => f.write_str(what),
         }
     }
@@ -70,6 +85,9 @@ struct Head {
 pub(crate) struct Wire {
     stream: TcpStream,
     buffer: Box<[u8]>,
+    /// What of the buffer has arrived and is not consumed.
+    from: usize,
+    to: usize,
 }
 
 impl Wire {
@@ -82,44 +100,60 @@ impl Wire {
         Ok(Wire {
             stream,
             buffer: vec![0; BUFFER_BYTES].into_boxed_slice(),
+            from: 0,
+            to: 0,
         })
     }
 
-    /// Sends `request` and reads the whole answer, whose body must have `expected` bytes if that
+    /// Sends `request` and reads the whole answer, the only one.
+    ///
+    /// # Errors
+    /// Any [`Failure`]; the connection is of no more use then.
+    pub(crate) async fn exchange(&mut self, request: &[u8]) -> Result<Answer, Failure> {
+        self.send(request).await?;
+        let answer = self.receive(None, None).await?;
+        self.check_empty()?;
+        Ok(answer)
+    }
+
+    /// # Errors
+    /// [`Failure::Broken`].
+    pub(crate) async fn send(&mut self, requests: &[u8]) -> Result<(), Failure> {
+        let sent = self.stream.write_all(requests).await;
+        sent.map_err(Failure::Broken)
+    }
+
+    /// Reads the next answer, whose body must have `length` bytes and be `content`, as far as that
     /// is known.
     ///
     /// # Errors
     /// Any [`Failure`]; the connection is of no more use then.
-    pub(crate) async fn exchange(
+    pub(crate) async fn receive(
         &mut self,
-        request: &[u8],
-        expected: Option<u64>,
+        length: Option<u64>,
+        content: Option<&[u8]>,
     ) -> Result<Answer, Failure> {
-        let sent = self.stream.write_all(request).await;
-        sent.map_err(Failure::Broken)?;
-        let mut filled = 0;
         let head = loop {
-            if filled == self.buffer.len() {
-                return Err(Failure::Syntax("the head of an answer exceeds 64 KiB"));
-            }
-            filled += self.read(filled).await?;
-            if let Some(head) = parse(&self.buffer[..filled])? {
+            if self.from < self.to
+                && let Some(head) = parse(&self.buffer[self.from..self.to])?
+            {
                 break head;
             }
+            self.buffer.copy_within(self.from..self.to, 0);
+            (self.from, self.to) = (0, self.to - self.from);
+            if self.to == self.buffer.len() {
+                return Err(Failure::Syntax("the head of an answer exceeds 64 KiB"));
+            }
+            self.read().await?;
         };
-        if expected.is_some_and(|expected| expected != head.length) {
+        self.from += head.end;
+        if let Some(expected) = length.filter(|expected| *expected != head.length) {
             return Err(Failure::Length {
-                expected: expected.unwrap_or_default(),
+                expected,
                 announced: head.length,
             });
         }
-        let mut body = (filled - head.end) as u64;
-        while body < head.length {
-            body += self.read(0).await? as u64;
-        }
-        if body > head.length {
-            return Err(Failure::Syntax("more bytes than the answer announced"));
-        }
+        self.body(head.length, content).await?;
         Ok(Answer {
             length: head.length,
             bytes: head.end as u64 + head.length,
@@ -127,13 +161,56 @@ impl Wire {
         })
     }
 
-    async fn read(&mut self, from: usize) -> Result<usize, Failure> {
-        match self.stream.read(&mut self.buffer[from..]).await {
+    async fn body(&mut self, length: u64, content: Option<&[u8]>) -> Result<(), Failure> {
+        let mut done = 0;
+        loop {
+            let here =
+                (self.to - self.from).min(usize::try_from(length - done).unwrap_or(usize::MAX));
+            let piece = &self.buffer[self.from..self.from + here];
+            if let Some(at) = content.and_then(|content| difference(content, done, piece)) {
+                return Err(Failure::Content { offset: at });
+            }
+            self.from += here;
+            done += here as u64;
+            if done == length {
+                return Ok(());
+            }
+            (self.from, self.to) = (0, 0);
+            self.read().await?;
+        }
+    }
+
+    /// That nothing has come which nobody asked for.
+    pub(crate) fn check_empty(&self) -> Result<(), Failure> {
+        if self.from == self.to {
+            return Ok(());
+        }
+        Err(Failure::Syntax("more bytes than the answer announced"))
+    }
+
+    async fn read(&mut self) -> Result<(), Failure> {
+        match self.stream.read(&mut self.buffer[self.to..]).await {
             Ok(0) => Err(Failure::Broken(io::ErrorKind::UnexpectedEof.into())),
-            Ok(length) => Ok(length),
+            Ok(length) => {
+                self.to += length;
+                Ok(())
+            }
             Err(error) => Err(Failure::Broken(error)),
         }
     }
+}
+
+/// Where `piece` is not what `content` has from `from` on.
+fn difference(content: &[u8], from: u64, piece: &[u8]) -> Option<u64> {
+    let start = usize::try_from(from)
+        .unwrap_or(usize::MAX)
+        .min(content.len());
+    let expected = &content[start..];
+    if expected.starts_with(piece) {
+        return None;
+    }
+    let same = expected.iter().zip(piece).take_while(|(a, b)| a == b);
+    Some(from + same.count() as u64)
 }
 
 /// `None` if the head is not complete.
@@ -185,6 +262,13 @@ mod tests {
         let head = parse(text).unwrap().unwrap();
         assert_eq!((head.end, head.length), (text.len() - 4, 12));
         assert!(head.keep_alive);
+    }
+
+    #[test]
+    fn the_first_byte_that_differs_is_named() {
+        assert_eq!(difference(b"abcdef", 2, b"cd"), None);
+        assert_eq!(difference(b"abcdef", 2, b"cX"), Some(3));
+        assert_eq!(difference(b"abcdef", 4, b"efg"), Some(6));
     }
 
     #[test]

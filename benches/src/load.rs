@@ -1,10 +1,17 @@
-//! An HTTP/1.1 load generator on the engine itself: one task a connection, kept alive, each asking
-//! again when it was answered (a closed loop).
+//! An HTTP/1.1 load generator on the engine itself: one task for each connection.
+//!
+//! A closed loop asks again when it was answered. An open loop asks when a request is due, whatever
+//! became of those before, and counts latency from then on: what waits behind a stall is not left out.
 
-use std::cell::{Cell, RefCell};
+mod class;
+mod paths;
+mod schedule;
+#[cfg(test)]
+mod tests;
+
 use std::net::SocketAddr;
 use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use ambidex::{Engine, Handle, JoinHandle, disk};
 
@@ -12,13 +19,12 @@ use crate::Error;
 use crate::exchange::{Answer, Failure, Wire};
 use crate::interrupt::Interrupt;
 use crate::parse::Url;
-use crate::tally::{Summary, Tally};
+use crate::tally::Summary;
 use crate::usage::{Meter, Usage};
 
-/// How long a client rests after a failure, so that a dead server is not hammered.
-const FAILURE_PAUSE: Duration = Duration::from_millis(10);
-/// How long a client rests that has nothing to ask for.
-const IDLE_PAUSE: Duration = Duration::from_millis(1);
+pub use class::Class;
+pub use paths::Paths;
+
 /// How long clients may finish their last request; then their connections are cut.
 const GRACE: Duration = Duration::from_millis(500);
 /// How long the very first answer may take.
@@ -31,6 +37,8 @@ pub struct Ask {
     pub request: Rc<[u8]>,
     /// Bytes that the body must have.
     pub length: u64,
+    /// What the body must be, if that is checked.
+    pub content: Option<Rc<[u8]>>,
     /// Known to the [`Supply`] only.
     pub ticket: usize,
 }
@@ -48,119 +56,6 @@ pub trait Supply {
 impl Supply for Ask {
     fn next(&self) -> Option<Ask> {
         Some(self.clone())
-    }
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Phase {
-    WarmUp,
-    Measuring,
-    Over,
-}
-
-/// Clients that ask for the same kind of thing, counted together.
-pub struct Class {
-    address: SocketAddr,
-    connections: usize,
-    /// The least time between two requests of the class; `None` is as fast as it goes.
-    interval: Option<Duration>,
-    supply: Rc<dyn Supply>,
-    phase: Cell<Phase>,
-    tally: RefCell<Tally>,
-    /// Since when each client waits for an answer, or to be connected.
-    waiting: RefCell<Vec<Option<Instant>>>,
-    /// When the next request may go out, if there is an interval.
-    slot: Cell<Option<Instant>>,
-}
-
-impl Class {
-    /// So many clients of `address` that have not started, asking for what `supply` gives.
-    #[must_use]
-    pub fn new(address: SocketAddr, connections: usize, supply: Rc<dyn Supply>) -> Class {
-        Class {
-            address,
-            connections,
-            interval: None,
-            supply,
-            phase: Cell::new(Phase::WarmUp),
-            tally: RefCell::default(),
-            waiting: RefCell::new(vec![None; connections]),
-            slot: Cell::new(None),
-        }
-    }
-
-    /// At least `interval` from one request of the class to the next; `None` is as fast as it goes.
-    #[must_use]
-    pub fn paced(mut self, interval: Option<Duration>) -> Class {
-        self.interval = interval;
-        self
-    }
-
-    fn is_over(&self) -> bool {
-        self.phase.get() == Phase::Over
-    }
-
-    /// Waits until the next request may go out.
-    async fn pace(&self, io: &Handle) {
-        let Some(interval) = self.interval else {
-            return;
-        };
-        let now = io.now();
-        let slot = self.slot.get().map_or(now, |slot| slot.max(now));
-        self.slot.set(Some(slot + interval));
-        if slot > now {
-            io.sleep_until(slot).await;
-        }
-    }
-
-    /// One client, until the class is over.
-    async fn client(self: Rc<Self>, io: Handle, seat: usize) {
-        while !self.is_over() {
-            if let Err(failure) = self.converse(&io, seat).await {
-                self.waiting.borrow_mut()[seat] = None;
-                if self.phase.get() == Phase::Measuring {
-                    self.tally.borrow_mut().failed(&failure);
-                }
-                io.sleep(FAILURE_PAUSE).await;
-            }
-        }
-    }
-
-    /// One connection, for as long as the server keeps it.
-    async fn converse(&self, io: &Handle, seat: usize) -> Result<(), Failure> {
-        self.waiting.borrow_mut()[seat] = Some(io.now());
-        let mut wire = Wire::connect(io, self.address).await?;
-        self.waiting.borrow_mut()[seat] = None;
-        while !self.is_over() {
-            self.pace(io).await;
-            let Some(ask) = self.supply.next() else {
-                io.sleep(IDLE_PAUSE).await;
-                continue;
-            };
-            let sent = io.now();
-            self.waiting.borrow_mut()[seat] = Some(sent);
-            let answer = wire.exchange(&ask.request, Some(ask.length)).await;
-            self.supply.done(ask.ticket);
-            let answer = answer?;
-            self.waiting.borrow_mut()[seat] = None;
-            if self.phase.get() == Phase::Measuring {
-                let took = io.now() - sent;
-                self.tally.borrow_mut().answered(answer.bytes, took);
-            }
-            if !answer.keep_alive {
-                break;
-            }
-        }
-        Ok(())
-    }
-
-    /// Ends the measuring; what happens from now on is not counted.
-    fn end(&self, now: Instant, seconds: f64) -> Summary {
-        self.phase.set(Phase::Over);
-        let waiting = self.waiting.borrow();
-        let since = waiting.iter().flatten();
-        let ages: Vec<Duration> = since.map(|since| now - *since).collect();
-        self.tally.borrow().summary(seconds, &ages)
     }
 }
 
@@ -182,6 +77,8 @@ pub struct Measurement {
     pub classes: Vec<Summary>,
     /// What server and client used meanwhile.
     pub usage: Usage,
+    /// Why it does not count, or `None` if it does.
+    pub failure: Option<String>,
 }
 
 /// An engine for clients. They touch no file, so it needs no ring.
@@ -215,7 +112,7 @@ pub fn preflight(engine: &mut Engine, address: SocketAddr, url: &Url) -> Result<
         let request = url.request();
         let asked = async {
             let mut wire = Wire::connect(&io, address).await?;
-            wire.exchange(&request, None).await
+            wire.exchange(&request).await
         };
         io.timeout(PREFLIGHT_PATIENCE, asked).await
     };
@@ -256,14 +153,15 @@ pub fn measure(
     let ran = engine.run(async |io| {
         let tasks = start(&io, &classes);
         interrupt.sleep(&io, window.warm_up).await;
-        for class in &classes {
-            class.phase.set(Phase::Measuring);
-        }
         let (earlier, begin) = (meter.sample(), io.now());
+        for class in &classes {
+            class.begin(begin);
+        }
         interrupt.sleep(&io, window.runtime).await;
         let end = io.now();
         let usage = meter.sample().since(&earlier);
         let seconds = (end - begin).as_secs_f64();
+        let failure = failure(&classes, interrupt, seconds);
         let ended = classes.iter().map(|class| class.end(end, seconds));
         let classes = ended.collect();
         at_end();
@@ -279,15 +177,25 @@ pub fn measure(
             seconds,
             classes,
             usage,
+            failure,
         }
     });
     ran.map_err(|error| Error::Run(format!("the clients' loop failed: {error}")))
 }
 
+/// Why what was measured does not count.
+fn failure(classes: &[Rc<Class>], interrupt: &Interrupt, seconds: f64) -> Option<String> {
+    if interrupt.is_set() {
+        return Some(format!("interrupted after {seconds:.1} s"));
+    }
+    classes.iter().find_map(|class| class.lost())
+}
+
 fn start(io: &Handle, classes: &[Rc<Class>]) -> Vec<JoinHandle<()>> {
     let mut tasks = Vec::new();
     for class in classes {
-        for seat in 0..class.connections {
+        class.start(io.now());
+        for seat in 0..class.connections() {
             tasks.push(io.spawn(Rc::clone(class).client(io.clone(), seat)));
         }
     }

@@ -1,11 +1,17 @@
-//! Hot sockets and a cold disk at once: what each costs the other.
+//! Hot sockets and a cold disk at once: what each costs the other, on one server or several.
 //!
-//! Each round measures three conditions one after the other, so that each has neighbours in time to
-//! be compared with:
+//! Each round measures for each server four conditions one after the other, so that each has
+//! neighbours in time to be compared with:
 //!
 //! - A: hot clients, and the clients of cold files, which now are warm, on a disk without limit;
 //! - B: the same on evicted files, with the disk slowed down if that was asked for;
-//! - C: hot clients alone.
+//! - C: hot clients alone;
+//! - D: the clients of evicted files alone, on the disk of B.
+
+pub mod server;
+pub mod site;
+#[cfg(test)]
+mod tests;
 
 use std::io::{self, IsTerminal};
 use std::net::SocketAddr;
@@ -23,13 +29,14 @@ use crate::parse::Url;
 use crate::slow_disk::SlowDisk;
 use crate::usage::Meter;
 
+pub use server::Server;
+pub use site::Site;
+
 /// What to measure.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// What hot clients ask for.
-    pub hot: Url,
-    /// The directory of the cold files, as the server names it.
-    pub cold: Url,
+    /// The servers.
+    pub targets: Vec<Target>,
     /// The cold files, as this machine names them.
     pub files: Files,
     /// How many hot clients.
@@ -42,26 +49,57 @@ pub struct Options {
     pub window: Window,
     /// How many rounds.
     pub rounds: usize,
-    /// The server's processes.
-    pub server_pids: Vec<u32>,
-    /// Reads a second that the disk does in condition B.
+    /// Reads a second that the disk does in conditions B and D.
     pub slow_disk: Option<u64>,
 }
 
-/// What beside the hot clients goes on.
+/// A server to be measured.
+#[derive(Clone, Debug)]
+pub struct Target {
+    /// What it is called in tables.
+    pub name: String,
+    /// What hot clients ask for.
+    pub hot: Url,
+    /// The directory of the cold files, as the server names it.
+    pub cold: Url,
+    /// Its processes.
+    pub pids: Vec<u32>,
+}
+
+impl Target {
+    /// A server that has `hot.bin` and `cold/` below `prefix`.
+    #[must_use]
+    pub fn of_site(name: &str, prefix: &Url, pids: Vec<u32>) -> Target {
+        Target {
+            name: name.to_owned(),
+            hot: prefix.join("hot.bin"),
+            cold: prefix.join("cold/"),
+            pids,
+        }
+    }
+}
+
+/// What goes on at the same time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Condition {
-    /// A: clients of files that are in memory.
+    /// A: hot clients and clients of files that are in memory.
     Warm,
-    /// B: clients of files that are not.
+    /// B: hot clients and clients of files that are not.
     Cold,
-    /// C: nothing.
+    /// C: hot clients.
     Alone,
+    /// D: clients of files that are not in memory.
+    ColdAlone,
 }
 
 impl Condition {
     /// All of them, in the order of a round.
-    pub const ALL: [Condition; 3] = [Condition::Warm, Condition::Cold, Condition::Alone];
+    pub const ALL: [Condition; 4] = [
+        Condition::Warm,
+        Condition::Cold,
+        Condition::Alone,
+        Condition::ColdAlone,
+    ];
 
     /// Its letter.
     #[must_use]
@@ -70,6 +108,7 @@ impl Condition {
             Condition::Warm => "A",
             Condition::Cold => "B",
             Condition::Alone => "C",
+            Condition::ColdAlone => "D",
         }
     }
 }
@@ -77,6 +116,8 @@ impl Condition {
 /// One condition of one round.
 #[derive(Clone, Debug)]
 pub struct Cell {
+    /// The name of its server.
+    pub target: String,
     /// Counted from 0.
     pub round: usize,
     /// What was measured.
@@ -86,82 +127,92 @@ pub struct Cell {
 }
 
 /// All rounds.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Outcome {
-    /// In the order measured. An interrupted cell is not among them.
+    /// In the order measured, also those that do not count.
     pub cells: Vec<Cell>,
     /// It ended before its time.
     pub interrupted: bool,
+    /// Why it ended before its time, if not for that.
+    pub failure: Option<String>,
 }
 
+/// A server, as it is measured.
 struct Bench<'a> {
     options: &'a Options,
     interrupt: &'a Interrupt,
-    engine: Engine,
+    target: &'a Target,
     address: SocketAddr,
     cold_address: SocketAddr,
     hot: Ask,
     slow_disk: Option<SlowDisk>,
+    /// It was lost: nothing is to be measured any more.
+    lost: bool,
 }
 
-/// Measures all rounds.
+/// Measures all rounds. What was measured before something failed is kept.
 ///
 /// # Errors
-/// [`Error::Start`] before anything was measured, else [`Error::Run`].
+/// [`Error::Start`] before anything was measured.
 ///
 /// # Blocking
 /// For the whole time.
 pub fn run(options: &Options, interrupt: &Interrupt) -> Result<Outcome, Error> {
-    let mut bench = Bench::new(options, interrupt)?;
-    let mut cells = Vec::new();
-    for round in 0..options.rounds {
-        for condition in Condition::ALL {
-            let measurement = bench.measure(condition)?;
-            if interrupt.is_set() {
-                return Ok(Outcome {
-                    cells,
-                    interrupted: true,
-                });
-            }
-            progress(options, round, condition, &measurement);
-            cells.push(Cell {
-                round,
-                condition,
-                measurement,
-            });
-        }
-    }
-    Ok(Outcome {
-        cells,
-        interrupted: false,
-    })
+    let mut engine = load::engine()?;
+    options.files.create_missing(interrupt)?;
+    let targets = options.targets.iter();
+    let benches = targets.map(|target| Bench::new(&mut engine, options, target, interrupt));
+    let mut benches: Vec<Bench<'_>> = benches.collect::<Result<_, _>>()?;
+    let mut outcome = Outcome::default();
+    let ended = rounds(&mut engine, &mut benches, &mut outcome.cells);
+    outcome.failure = ended.err().map(|error| error.to_string());
+    outcome.interrupted = interrupt.is_set();
+    Ok(outcome)
 }
 
-/// A line a cell, for whoever watches.
-fn progress(options: &Options, round: usize, condition: Condition, measurement: &Measurement) {
-    let rate = measurement.classes.first().map_or(0.0, |hot| hot.rate);
-    if io::stderr().is_terminal() {
-        let (round, rounds) = (round + 1, options.rounds);
-        eprintln!(
-            "round {round}/{rounds} {}: {rate:.0} hot/s",
-            condition.letter()
-        );
+fn rounds(
+    engine: &mut Engine,
+    benches: &mut [Bench<'_>],
+    cells: &mut Vec<Cell>,
+) -> Result<(), Error> {
+    let rounds = benches.first().map_or(0, |bench| bench.options.rounds);
+    for round in 0..rounds {
+        for bench in &mut *benches {
+            for condition in Condition::ALL {
+                if bench.lost || bench.interrupt.is_set() {
+                    break;
+                }
+                let measurement = bench.measure(engine, condition)?;
+                bench.lost = measurement.failure.is_some();
+                bench.progress(round, condition, &measurement);
+                cells.push(Cell {
+                    target: bench.target.name.clone(),
+                    round,
+                    condition,
+                    measurement,
+                });
+            }
+        }
     }
+    Ok(())
 }
 
 impl<'a> Bench<'a> {
-    fn new(options: &'a Options, interrupt: &'a Interrupt) -> Result<Bench<'a>, Error> {
-        let mut engine = load::engine()?;
-        let address = load::resolve(&options.hot)?;
-        let cold_address = load::resolve(&options.cold)?;
-        let hot = load::preflight(&mut engine, address, &options.hot)?;
-        options.files.create_missing(interrupt)?;
-        let first = options.cold.join(&Files::name(0));
+    fn new(
+        engine: &mut Engine,
+        options: &'a Options,
+        target: &'a Target,
+        interrupt: &'a Interrupt,
+    ) -> Result<Bench<'a>, Error> {
+        let address = load::resolve(&target.hot)?;
+        let cold_address = load::resolve(&target.cold)?;
+        let hot = load::preflight(engine, address, &target.hot)?;
+        let first = target.cold.join(&Files::name(0));
         if !interrupt.is_set() {
-            let cold = load::preflight(&mut engine, cold_address, &first)?;
+            let cold = load::preflight(engine, cold_address, &first)?;
             if cold.length != options.files.size {
                 return Err(Error::Start(format!(
-                    "http://{}{} has {} bytes, the file in {} has {}: is --cold-url that directory?",
+                    "http://{}{} has {} bytes, the file in {} has {}: does the server serve that directory?",
                     first.authority,
                     first.target,
                     cold.length,
@@ -170,52 +221,82 @@ impl<'a> Bench<'a> {
                 )));
             }
         }
-        let around = |_| SlowDisk::around(&options.server_pids, Path::new(&options.files.dir));
+        let around = |_| SlowDisk::around(&target.pids, Path::new(&options.files.dir));
         Ok(Bench {
             options,
             interrupt,
-            engine,
+            target,
             address,
             cold_address,
             hot: Ask {
-                request: options.hot.request().into(),
+                request: target.hot.request().into(),
                 length: hot.length,
+                content: None,
                 ticket: 0,
             },
             slow_disk: options.slow_disk.map(around).transpose()?,
+            lost: false,
         })
     }
 
-    fn measure(&mut self, condition: Condition) -> Result<Measurement, Error> {
+    /// A line a cell, for whoever watches.
+    fn progress(&self, round: usize, condition: Condition, measurement: &Measurement) {
+        if !io::stderr().is_terminal() {
+            return;
+        }
+        let rate = |class: usize| {
+            measurement
+                .classes
+                .get(class)
+                .map_or(0.0, |class| class.rate)
+        };
+        eprintln!(
+            "round {}/{} {} {}: {:.0} hot/s, {:.0} cold/s",
+            round + 1,
+            self.options.rounds,
+            self.target.name,
+            condition.letter(),
+            rate(0),
+            rate(1)
+        );
+    }
+
+    fn measure(&self, engine: &mut Engine, condition: Condition) -> Result<Measurement, Error> {
         let files = &self.options.files;
-        let asks = || files.asks(&self.options.cold);
+        let asks = || files.asks(&self.target.cold);
+        let hot = match condition {
+            Condition::ColdAlone => 0,
+            _ => self.options.hot_connections,
+        };
         match condition {
             Condition::Warm => {
                 files.warm_all(self.interrupt)?;
                 let supply = Rc::new(Rotation::new(asks()));
-                self.run_clients(Some(supply), None)
+                self.run_clients(engine, hot, Some(supply), None)
             }
-            Condition::Cold => {
+            Condition::Cold | Condition::ColdAlone => {
                 files.evict_all(self.interrupt)?;
                 let supply = Evicted::start(files, asks())?;
                 let cold: Rc<dyn Supply> = supply.clone();
-                let measured = self.run_clients(Some(cold), self.options.slow_disk);
+                let measured = self.run_clients(engine, hot, Some(cold), self.options.slow_disk);
                 supply.finish()?;
                 measured
             }
-            Condition::Alone => self.run_clients(None, None),
+            Condition::Alone => self.run_clients(engine, hot, None, None),
         }
     }
 
-    /// Runs hot clients, and others that ask for what `cold` supplies, on a disk limited to `iops`.
+    /// Runs `hot` hot clients, and others that ask for what `cold` supplies, on a disk limited to
+    /// `iops`.
     fn run_clients(
-        &mut self,
+        &self,
+        engine: &mut Engine,
+        hot: usize,
         cold: Option<Rc<dyn Supply>>,
         iops: Option<u64>,
     ) -> Result<Measurement, Error> {
         let options = self.options;
-        let hot = Rc::new(self.hot.clone());
-        let mut classes = vec![Class::new(self.address, options.hot_connections, hot)];
+        let mut classes = vec![Class::new(self.address, hot, Rc::new(self.hot.clone()))];
         if let Some(supply) = cold {
             let class = Class::new(self.cold_address, options.cold_connections, supply);
             classes.push(class.paced(options.cold_interval));
@@ -230,9 +311,9 @@ impl<'a> Bench<'a> {
                 let _ = slow_disk.limit(0);
             }
         };
-        let meter = Meter::new(&options.server_pids);
+        let meter = Meter::new(&self.target.pids);
         load::measure(
-            &mut self.engine,
+            engine,
             classes,
             options.window,
             &meter,

@@ -73,6 +73,17 @@ pub fn interval(text: &str) -> Result<Duration, String> {
     }
 }
 
+/// Reads the exponent of Zipf's law, 0 (all alike) or more.
+///
+/// # Errors
+/// What is wrong with it, for a user.
+pub fn exponent(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(exponent @ 0.0..=20.0) => Ok(exponent),
+        _ => Err("give a number from 0 to 20".to_owned()),
+    }
+}
+
 /// Reads which blocks are read or written, as fio writes it: `read`, `randrw`.
 ///
 /// # Errors
@@ -194,6 +205,30 @@ impl Url {
         .into_bytes()
     }
 
+    /// The same, after which the server is to close the connection.
+    #[must_use]
+    pub fn last_request(&self) -> Vec<u8> {
+        let mut request = self.request();
+        request.truncate(request.len() - 2);
+        request.extend_from_slice(b"Connection: close\r\n\r\n");
+        request
+    }
+
+    /// The address of `target` (path and query) on the same server.
+    ///
+    /// # Errors
+    /// What is wrong with it, for a user.
+    pub fn at(&self, target: &str) -> Result<Url, String> {
+        if !target.starts_with('/') {
+            return Err("a path starts with /".to_owned());
+        }
+        let url: Url = format!("http://{}{target}", self.host).parse()?;
+        Ok(Url {
+            authority: self.authority.clone(),
+            ..url
+        })
+    }
+
     /// The address of `name` in the directory that this address names.
     #[must_use]
     pub fn join(&self, name: &str) -> Url {
@@ -295,6 +330,19 @@ mod tests {
             "http://h/a b\r\nX: y".parse::<Url>().is_err(),
             "it would smuggle a field"
         );
+    }
+
+    #[test]
+    fn other_paths_of_a_server_are_checked_as_addresses_are() {
+        let url: Url = "http://h:81/a".parse().unwrap();
+        let other = url.at("/b?c").unwrap();
+        assert_eq!(
+            (other.authority.as_str(), other.target.as_str()),
+            ("h:81", "/b?c")
+        );
+        assert!(url.at("b").is_err() && url.at("/b c").is_err());
+        let last = other.last_request();
+        assert!(last.ends_with(b"Host: h:81\r\nConnection: close\r\n\r\n"));
     }
 
     #[test]

@@ -8,13 +8,14 @@
 //!
 //! A *measurement* has `seconds`, one object for each class of clients (`hot`, `cold`) with
 //! `requests`, `bytes`, `errors`, `first_error`, `requests_per_second`, `unfinished` and
-//! `latency_us` (`mean`, `p50`, `p90`, `p99`, `p99_9`, `max`), and `server_cpu_seconds`,
-//! `server_cpu_us_per_request`, `server_disk_bytes` (null if unknown), `client_cpu_seconds`.
+//! `latency_us` (`mean`, `p50`, `p90`, `p99`, `p99_9`, `p99_99`, `max`, and `percentiles`, a curve of
+//! pairs). In an open loop that counts from when a request was due, `due` is how many were, and
+//! `uncorrected_latency_us` counts from when they were sent. Then `server_cpu_seconds`,
+//! `server_cpu_us_per_request`, `server_disk_bytes` (null if unknown), `client_cpu_seconds` and `failure`:
+//! why it does not count (interrupted, the server was lost), or null.
 //!
-//! - `kind: "http"`: `measurement`.
-//! - `kind: "mixed"`: `cells`, each a measurement with `round` and `condition` (A, B or C, see
-//!   [`mixed`](crate::mixed)), and `summary`: the medians over rounds as `A`, `B` and `C`, and the
-//!   medians of the rounds' ratios as `B/A` and `B/C`.
+//! - `kind: "http"`: see [`Http`].
+//! - `kind: "mixed"`: see [`Mixed`].
 //! - `kind: "disk"`: `jobs`, in fio's names and units, and `summary`, see [`Disk`].
 //! - `kind: "probe"`: see [`Probe`].
 //! - `kind: "echo"` and `kind: "net"`: see [`Echo`] and [`Net`].
@@ -24,6 +25,7 @@ mod context;
 mod disk;
 mod echo;
 mod figure;
+mod http;
 mod mixed;
 mod net;
 mod probe;
@@ -35,11 +37,11 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::load::Measurement;
-use figure::Sheet;
 
 pub use context::Context;
 pub use disk::Disk;
 pub use echo::Echo;
+pub use http::Http;
 pub use mixed::Mixed;
 pub use net::Net;
 pub use probe::Probe;
@@ -77,9 +79,12 @@ impl Measurement {
             "server_cpu_us_per_request": self.cpu_per_request().map(|seconds| seconds * 1e6),
             "server_disk_bytes": self.usage.server_disk_bytes,
             "client_cpu_seconds": self.usage.client.as_secs_f64(),
+            "failure": self.failure,
         });
         for (name, class) in ["hot", "cold"].iter().zip(&self.classes) {
-            value[name] = class.to_json();
+            if !class.is_idle() {
+                value[name] = class.to_json();
+            }
         }
         value
     }
@@ -105,38 +110,4 @@ fn remarks<'a>(measurements: impl Iterator<Item = &'a Measurement> + Clone) -> S
         );
     }
     text
-}
-
-/// The result of `ambidex-bench http`.
-#[derive(Clone, Debug)]
-pub struct Http<'a> {
-    /// On what.
-    pub context: &'a Context,
-    /// What was seen.
-    pub measurement: &'a Measurement,
-    /// It ended before its time.
-    pub interrupted: bool,
-}
-
-impl Http<'_> {
-    /// As JSON; see the [module](self).
-    #[must_use]
-    pub fn to_json(&self) -> Value {
-        let mut report = self.context.to_json("http", self.interrupted);
-        report.insert("measurement".to_owned(), self.measurement.to_json());
-        Value::Object(report)
-    }
-
-    /// For people.
-    #[must_use]
-    pub fn to_table(&self) -> String {
-        let one = self.measurement;
-        let mut sheet = Sheet::new(&figure::HTTP);
-        sheet.line("http".to_owned(), |figure| (figure.of)(one));
-        let mut text = self.context.line() + &sheet.text();
-        if self.interrupted {
-            let _ = writeln!(text, "interrupted after {:.1} s", one.seconds);
-        }
-        text + &remarks(std::iter::once(one))
-    }
 }

@@ -5,6 +5,7 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use rustix::fs::{major, minor};
 
@@ -36,11 +37,16 @@ impl SlowDisk {
     pub fn around(pids: &[u32], dir: &Path) -> Result<SlowDisk, Error> {
         let refused = |error: io::Error| {
             Error::Start(format!(
-                "--slow-disk needs root, cgroup v1 at {ROOT} and --cold-dir on a local disk: {error}"
+                "--slow-disk needs root, cgroup v1 at {ROOT} and the cold files on a local disk: {error}; \
+                 else leave it out and put them on a disk that is slow by itself"
             ))
         };
         let device = disk_of(dir).map_err(refused)?;
-        let group = Path::new(ROOT).join(format!("ambidex-bench-{}", std::process::id()));
+        // One for each server that is measured.
+        static GROUPS: AtomicU32 = AtomicU32::new(0);
+        let number = GROUPS.fetch_add(1, Ordering::Relaxed);
+        let name = format!("ambidex-bench-{}-{number}", std::process::id());
+        let group = Path::new(ROOT).join(name);
         fs::create_dir(&group).map_err(refused)?;
         // Made first, so that a failure below still takes everything back.
         let mut slow_disk = SlowDisk {

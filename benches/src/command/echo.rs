@@ -20,7 +20,8 @@ use ambidex_bench::parse;
 use ambidex_bench::report::{Context, Echo};
 use clap::Args;
 
-use crate::{connections, exit_code, print, start_error};
+use super::common::connections;
+use crate::{exit_code, print, start_error};
 
 #[derive(Args)]
 pub(crate) struct EchoServerArgs {

@@ -15,8 +15,9 @@ use ambidex_bench::parse;
 use ambidex_bench::report::{Context, Net};
 use clap::Args;
 
+use super::common::connections;
 use super::echo::LoadArgs;
-use crate::{connections, exit_code, print, start_error};
+use crate::{exit_code, print, start_error};
 
 #[derive(Args)]
 pub(crate) struct NetArgs {

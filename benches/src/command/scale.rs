@@ -9,7 +9,8 @@ use ambidex_bench::report::{Context, Scale};
 use ambidex_bench::scale::{self, Options, Watcher};
 use clap::Args;
 
-use crate::{connections, exit_code, print, start_error};
+use super::common::connections;
+use crate::{exit_code, print, start_error};
 
 /// -n, -a and -w are those of libevent's bench.
 #[derive(Args)]

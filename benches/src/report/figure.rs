@@ -16,11 +16,11 @@ pub(super) struct Figure<T = Measurement> {
 }
 
 fn hot(one: &Measurement) -> Option<&Summary> {
-    one.classes.first()
+    one.classes.first().filter(|class| !class.is_idle())
 }
 
 fn cold(one: &Measurement) -> Option<&Summary> {
-    one.classes.get(1)
+    one.classes.get(1).filter(|class| !class.is_idle())
 }
 
 pub(super) fn percent(share: f64) -> String {

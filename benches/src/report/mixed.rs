@@ -1,61 +1,91 @@
 //! The report of `ambidex-bench mixed`.
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::figure::{self, Figure, Sheet};
 use super::{Context, remarks};
-use crate::mixed::{Cell, Condition, Outcome};
+use crate::mixed::{Cell, Condition, Options, Outcome};
 use crate::statistics::{median, paired_ratio};
 
+/// What is put in relation to what: B to what each class would be without the other.
+const RATIOS: [(Condition, Condition); 3] = [
+    (Condition::Cold, Condition::Warm),
+    (Condition::Cold, Condition::Alone),
+    (Condition::Cold, Condition::ColdAlone),
+];
+
 /// The result of `ambidex-bench mixed`.
+///
+/// In JSON: `options` (what was asked for), `targets` (their names and addresses), `error` (why it
+/// ended early, or null), `cells`, each a measurement with `target`, `round` and `condition` (A, B, C
+/// or D, see [`mixed`](crate::mixed)), and `summary`: for each target the medians over its rounds as
+/// `A`, `B`, `C` and `D`, and the medians of the rounds' ratios as `B/A`, `B/C` and `B/D`.
 #[derive(Clone, Debug)]
 pub struct Mixed<'a> {
     /// On what.
     pub context: &'a Context,
+    /// What was asked for.
+    pub options: &'a Options,
     /// What was seen.
     pub outcome: &'a Outcome,
 }
 
+fn label((over, under): (Condition, Condition)) -> String {
+    format!("{}/{}", over.letter(), under.letter())
+}
+
 impl Mixed<'_> {
-    /// The values of `figure` under `condition`, one for each round; NaN where it has none.
-    fn values(&self, condition: Condition, figure: &Figure) -> Vec<f64> {
+    /// The values of `figure`, one for each round; NaN where it has none.
+    fn values(&self, target: &str, condition: Condition, figure: &Figure) -> Vec<f64> {
         let cells = self.outcome.cells.iter();
-        let cells = cells.filter(|cell| cell.condition == condition);
-        let values = cells.map(|cell| (figure.of)(&cell.measurement).unwrap_or(f64::NAN));
+        let cells = cells.filter(|cell| cell.target == target && cell.condition == condition);
+        let values = cells.map(|cell| {
+            let counted = Some(&cell.measurement).filter(|one| one.failure.is_none());
+            counted.and_then(figure.of).unwrap_or(f64::NAN)
+        });
         values.collect()
     }
 
-    fn median(&self, condition: Condition, figure: &Figure) -> Option<f64> {
-        median(&self.values(condition, figure))
+    fn median(&self, target: &str, condition: Condition, figure: &Figure) -> Option<f64> {
+        median(&self.values(target, condition, figure))
     }
 
-    fn ratio(&self, under: Condition, figure: &Figure) -> Option<f64> {
-        let over = self.values(Condition::Cold, figure);
-        paired_ratio(&over, &self.values(under, figure))
+    fn ratio(&self, target: &str, pair: (Condition, Condition), figure: &Figure) -> Option<f64> {
+        let over = self.values(target, pair.0, figure);
+        paired_ratio(&over, &self.values(target, pair.1, figure))
+    }
+
+    fn targets(&self) -> impl Iterator<Item = &str> {
+        self.options
+            .targets
+            .iter()
+            .map(|target| target.name.as_str())
     }
 
     /// Failures of all cells.
     #[must_use]
     pub fn errors(&self) -> u64 {
-        self.outcome
-            .cells
-            .iter()
-            .map(|cell| cell.measurement.errors())
-            .sum()
+        let cells = self.outcome.cells.iter();
+        let errors: u64 = cells.map(|cell| cell.measurement.errors()).sum();
+        errors + u64::from(self.outcome.failure.is_some())
     }
 
-    /// As JSON; see the [module](self).
-    #[must_use]
-    pub fn to_json(&self) -> Value {
-        let mut report = self.context.to_json("mixed", self.outcome.interrupted);
-        let cell = |cell: &Cell| {
-            let mut value = cell.measurement.to_json();
-            value["round"] = cell.round.into();
-            value["condition"] = cell.condition.letter().into();
-            value
-        };
-        let cells = self.outcome.cells.iter().map(cell).collect();
-        report.insert("cells".to_owned(), Value::Array(cells));
+    fn options(&self) -> Value {
+        let options = self.options;
+        json!({
+            "cold_files": options.files.count,
+            "cold_size": options.files.size,
+            "hot_connections": options.hot_connections,
+            "cold_connections": options.cold_connections,
+            "cold_rate": options.cold_interval.map(|interval| 1.0 / interval.as_secs_f64()),
+            "slow_disk": options.slow_disk,
+            "warm_up": options.window.warm_up.as_secs_f64(),
+            "runtime": options.window.runtime.as_secs_f64(),
+        })
+    }
+
+    /// The medians and ratios of one target.
+    fn summary(&self, target: &str) -> Value {
         let object = |value: &dyn Fn(&Figure) -> Option<f64>| -> Value {
             let fields = figure::MIXED
                 .iter()
@@ -64,14 +94,47 @@ impl Mixed<'_> {
         };
         let mut summary = Map::new();
         for condition in Condition::ALL {
-            let medians = object(&|figure| self.median(condition, figure));
+            let medians = object(&|figure| self.median(target, condition, figure));
             summary.insert(condition.letter().to_owned(), medians);
         }
-        for under in [Condition::Warm, Condition::Alone] {
-            let ratios = object(&|figure| self.ratio(under, figure));
-            summary.insert(format!("B/{}", under.letter()), ratios);
+        for pair in RATIOS {
+            summary.insert(
+                label(pair),
+                object(&|figure| self.ratio(target, pair, figure)),
+            );
         }
-        report.insert("summary".to_owned(), Value::Object(summary));
+        Value::Object(summary)
+    }
+
+    /// As JSON; see [`Mixed`].
+    #[must_use]
+    pub fn to_json(&self) -> Value {
+        let mut report = self.context.to_json("mixed", self.outcome.interrupted);
+        report.insert("options".to_owned(), self.options());
+        let targets = self.options.targets.iter().map(|target| {
+            let (hot, cold) = (&target.hot, &target.cold);
+            json!({
+                "name": target.name,
+                "hot": format!("http://{}{}", hot.authority, hot.target),
+                "cold": format!("http://{}{}", cold.authority, cold.target),
+            })
+        });
+        report.insert("targets".to_owned(), targets.collect());
+        report.insert("error".to_owned(), self.outcome.failure.clone().into());
+        let cell = |cell: &Cell| {
+            let mut value = cell.measurement.to_json();
+            value["target"] = cell.target.clone().into();
+            value["round"] = cell.round.into();
+            value["condition"] = cell.condition.letter().into();
+            value
+        };
+        let cells = self.outcome.cells.iter().map(cell).collect();
+        report.insert("cells".to_owned(), cells);
+        let summaries = self
+            .targets()
+            .map(|target| (target.to_owned(), self.summary(target)));
+        let summaries: Map<String, Value> = summaries.collect();
+        report.insert("summary".to_owned(), summaries.into());
         Value::Object(report)
     }
 
@@ -80,25 +143,45 @@ impl Mixed<'_> {
     pub fn to_table(&self) -> String {
         let mut sheet = Sheet::new(&figure::MIXED);
         for cell in &self.outcome.cells {
-            let label = format!("{} round {}", cell.condition.letter(), cell.round + 1);
+            let label = format!(
+                "{} {} round {}",
+                cell.target,
+                cell.condition.letter(),
+                cell.round + 1
+            );
             sheet.line(label, |figure| (figure.of)(&cell.measurement));
         }
-        for condition in Condition::ALL {
-            let beside = match condition {
-                Condition::Warm => "beside warm files",
-                Condition::Cold => "beside cold files",
-                Condition::Alone => "alone",
-            };
-            let label = format!("{} median, {beside}", condition.letter());
-            sheet.line(label, |figure| self.median(condition, figure));
+        for target in self.targets() {
+            for condition in Condition::ALL {
+                let what = match condition {
+                    Condition::Warm => "hot beside warm",
+                    Condition::Cold => "hot beside cold",
+                    Condition::Alone => "hot alone",
+                    Condition::ColdAlone => "cold alone",
+                };
+                let label = format!("{target} {} median, {what}", condition.letter());
+                sheet.line(label, |figure| self.median(target, condition, figure));
+            }
         }
-        for under in [Condition::Warm, Condition::Alone] {
-            let label = format!("B/{} median of ratios", under.letter());
-            sheet.ratios(label, |figure| self.ratio(under, figure));
+        for target in self.targets() {
+            for pair in RATIOS {
+                let label = format!("{target} {} median of ratios", label(pair));
+                sheet.ratios(label, |figure| self.ratio(target, pair, figure));
+            }
         }
         let mut text = self.context.line() + &sheet.text();
+        for cell in &self.outcome.cells {
+            if let Some(why) = &cell.measurement.failure {
+                let (target, letter, round) =
+                    (&cell.target, cell.condition.letter(), cell.round + 1);
+                text += &format!("{target} {letter} round {round} does not count: {why}\n");
+            }
+        }
+        if let Some(why) = &self.outcome.failure {
+            text += &format!("ended early: {why}\n");
+        }
         if self.outcome.interrupted {
-            text.push_str("interrupted: the rounds so far\n");
+            text += "interrupted: the rounds so far\n";
         }
         text + &remarks(self.outcome.cells.iter().map(|cell| &cell.measurement))
     }
@@ -109,12 +192,38 @@ mod tests {
     use std::time::{Duration, UNIX_EPOCH};
 
     use super::*;
-    use crate::load::Measurement;
+    use crate::cold::Files;
+    use crate::load::{Measurement, Window};
+    use crate::mixed::Target;
     use crate::tally::Summary;
     use crate::usage::Usage;
 
     fn context() -> Context {
         Context::new(UNIX_EPOCH)
+    }
+
+    fn options() -> Options {
+        Options {
+            targets: vec![Target::of_site(
+                "ours",
+                &"http://h".parse().unwrap(),
+                Vec::new(),
+            )],
+            files: Files {
+                dir: "cold".into(),
+                count: 1,
+                size: 1,
+            },
+            hot_connections: 1,
+            cold_connections: 1,
+            cold_interval: None,
+            window: Window {
+                warm_up: Duration::ZERO,
+                runtime: Duration::from_secs(2),
+            },
+            rounds: 3,
+            slow_disk: None,
+        }
     }
 
     fn cell(round: usize, condition: Condition, requests: u64) -> Cell {
@@ -123,7 +232,10 @@ mod tests {
             rate: requests as f64 / 2.0,
             ..Summary::default()
         };
-        let mut classes = vec![class(requests)];
+        let mut classes = vec![match condition {
+            Condition::ColdAlone => Summary::default(),
+            _ => class(requests),
+        }];
         if condition != Condition::Alone {
             classes.push(class(requests / 10));
         }
@@ -132,12 +244,14 @@ mod tests {
             ..Usage::default()
         };
         Cell {
+            target: "ours".to_owned(),
             round,
             condition,
             measurement: Measurement {
                 seconds: 2.0,
                 classes,
                 usage,
+                failure: None,
             },
         }
     }
@@ -148,10 +262,11 @@ mod tests {
             cells.push(cell(round, Condition::Warm, speed));
             cells.push(cell(round, Condition::Cold, speed / 2));
             cells.push(cell(round, Condition::Alone, speed * 2));
+            cells.push(cell(round, Condition::ColdAlone, speed));
         }
         Outcome {
             cells,
-            interrupted: false,
+            ..Outcome::default()
         }
     }
 
@@ -160,17 +275,21 @@ mod tests {
         let (context, outcome) = (context(), outcome());
         let report = Mixed {
             context: &context,
+            options: &options(),
             outcome: &outcome,
         };
         let json = report.to_json();
         assert_eq!(json["schema"], 1);
-        assert_eq!(json["cells"].as_array().map(Vec::len), Some(9));
-        let summary = &json["summary"];
+        assert_eq!(json["cells"].as_array().map(Vec::len), Some(12));
+        let summary = &json["summary"]["ours"];
         assert_eq!(summary["A"]["hot_requests_per_second"], 500.0);
         assert_eq!(summary["B/A"]["hot_requests_per_second"], 0.5);
         assert_eq!(summary["B/C"]["hot_requests_per_second"], 0.25);
         assert!(summary["C"]["cold_requests_per_second"].is_null());
         assert!(summary["B/C"]["cold_requests_per_second"].is_null());
+        // Hot clients that are not there have no rate, and a rate of zero would be one.
+        assert!(summary["D"]["hot_requests_per_second"].is_null());
+        assert_eq!(summary["B/D"]["cold_requests_per_second"], 0.5);
     }
 
     #[test]
@@ -188,15 +307,20 @@ mod tests {
     fn the_table_has_every_cell_and_marks_an_interruption() {
         let (context, mut outcome) = (context(), outcome());
         outcome.interrupted = true;
+        outcome.failure = Some("cannot evict x".to_owned());
+        outcome.cells[4].measurement.failure = Some("the server was lost: y".to_owned());
         outcome.cells[0].measurement.classes[0].errors = 3;
         outcome.cells[0].measurement.classes[0].first_error = Some("status 503".to_owned());
         let report = Mixed {
             context: &context,
+            options: &options(),
             outcome: &outcome,
         };
         let text = report.to_table();
         for expected in [
-            "B round 3",
+            "ours B round 3",
+            "ended early: cannot evict x",
+            "ours A round 2 does not count: the server was lost: y",
             "B/C",
             "0.250",
             "interrupted",
