@@ -69,7 +69,8 @@ impl Head {
 #[must_use]
 pub fn read(bytes: &[u8], bounds: &Bounds) -> Read {
     let line_max = (bounds.target_bytes_max + LINE_REST_BYTES).min(bounds.header_bytes_max);
-    let line_end = find(bytes, b"\r\n").map(|at| at + 2);
+    // For the bound a bare LF ends it too; that is refused once the head is whole.
+    let line_end = find(bytes, b"\n").map(|at| at + 1);
     if line_end.unwrap_or(bytes.len()) > line_max {
         return Read::Bad;
     }
