@@ -19,7 +19,7 @@ use clap::ValueEnum;
 use crate::Error;
 use crate::interrupt::Interrupt;
 use crate::machine;
-use pairs::Pairs;
+use pairs::{Pairs, UNWATCHED_FD_MIN};
 
 /// Who watches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, ValueEnum)]
@@ -122,8 +122,10 @@ pub fn run(options: &Options, interrupt: &Interrupt) -> Result<Outcome, Error> {
     if options.active > options.pairs.iter().min().copied().unwrap_or_default() {
         return Err(Error::Start("-a: there are not so many pairs".to_owned()));
     }
-    // Both ends, and a copy of the watched end for tasks, which own their sockets.
-    machine::allow_descriptors(3 * most as u64)?;
+    // Both ends, and a copy of the watched end for tasks, which own their sockets. A number from
+    // where the other ends start on is refused if the limit is below that.
+    let most = (most as u64).saturating_mul(3);
+    machine::allow_descriptors(most.saturating_add(UNWATCHED_FD_MIN as u64))?;
     let mut outcome = Outcome::default();
     for number in &options.pairs {
         let pairs = Pairs::new(*number)

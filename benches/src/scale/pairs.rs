@@ -7,7 +7,7 @@ use std::os::unix::net::UnixStream;
 use rustix::io::{fcntl_dupfd_cloexec, read, write};
 
 /// Where numbers of the ends that are not watched start: select takes watched ones below that.
-const UNWATCHED_FD_MIN: i32 = 1024;
+pub(super) const UNWATCHED_FD_MIN: i32 = 1024;
 
 /// Pairs of sockets; the first ends are watched.
 pub(super) struct Pairs {

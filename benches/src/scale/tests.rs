@@ -1,6 +1,11 @@
 //! Whoever watches: each byte is an event, and only those that scan look at more.
 
+use std::sync::{Mutex, PoisonError};
+
 use super::*;
+
+/// Numbers of descriptors belong to the process: held by who needs low ones, and by who takes them all.
+static NUMBERS: Mutex<()> = Mutex::new(());
 
 fn options(watcher: Watcher) -> Options {
     Options {
@@ -15,6 +20,7 @@ fn options(watcher: Watcher) -> Options {
 
 #[test]
 fn every_byte_is_found_by_every_watcher() {
+    let _numbers = NUMBERS.lock().unwrap_or_else(PoisonError::into_inner);
     for watcher in Watcher::all() {
         let outcome = run(&options(*watcher), &Interrupt::default()).expect("descriptors");
         assert_eq!(outcome.cells.len(), 2, "{watcher:?}");
@@ -44,6 +50,7 @@ fn every_byte_is_found_by_every_watcher() {
 
 #[test]
 fn select_says_what_it_cannot() {
+    let _numbers = NUMBERS.lock().unwrap_or_else(PoisonError::into_inner);
     let most = Options {
         pairs: vec![1100],
         ..options(Watcher::Select)
