@@ -47,6 +47,29 @@ fn until(what: &str, mut is_so: impl FnMut() -> bool) {
     }
 }
 
+/// Ends a process, so that it does not outlast a failed assertion.
+struct Ended(Option<Child>);
+
+impl Ended {
+    fn child(&mut self) -> &mut Child {
+        self.0.as_mut().expect("it was not taken")
+    }
+
+    fn output(mut self) -> Output {
+        let child = self.0.take().expect("it was not taken");
+        child.wait_with_output().expect("it ends")
+    }
+}
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.0.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
 fn signal(child: &Child, name: &str) {
     let pid = child.id().to_string();
     let sent = Command::new("kill").args(["-s", name, &pid]).status();
@@ -69,15 +92,16 @@ fn a_signal_ends_it_and_what_was_measured_is_told() {
             "pread,mmap",
             "--json",
         ];
-        let mut child = bench(&arguments, dir.path()).spawn().expect("it runs");
+        let child = bench(&arguments, dir.path()).spawn().expect("it runs");
+        let mut child = Ended(Some(child));
         // Nothing but the measured reads reads so much.
         until("it reads", || {
-            let ended = child.try_wait().expect("it is ours").is_some();
+            let ended = child.child().try_wait().expect("it is ours").is_some();
             assert!(!ended, "it ended by itself");
-            read_bytes(child.id()) > 8 << 20
+            read_bytes(child.child().id()) > 8 << 20
         });
-        signal(&child, name);
-        let output = child.wait_with_output().expect("it ends");
+        signal(child.child(), name);
+        let output = child.output();
         assert_eq!(output.status.code(), Some(130), "{name}");
         let report = json(&output);
         assert_eq!(report["interrupted"], true);
