@@ -13,6 +13,7 @@ use ambidex_bench::interrupt::Interrupt;
 use ambidex_bench::load::Window;
 use ambidex_bench::machine;
 use serde_json::Value;
+use socket2::{Domain, Socket, Type};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_ambidex-bench");
 const GUARD: Duration = Duration::from_secs(30);
@@ -195,10 +196,12 @@ fn run(arguments: &[&str]) -> Output {
 
 #[test]
 fn a_server_that_is_not_there_is_a_line_that_says_so() {
-    // Taken and given back: nobody listens there.
-    let address = ambidex_bench::echo::listen(SocketAddr::from(([127, 0, 0, 1], 0)))
-        .and_then(|listener| listener.local_addr())
-        .expect("a free port");
+    // Bound and kept, so that nobody else gets the port; nobody listens there.
+    let bound = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+    let any_port = SocketAddr::from(([127, 0, 0, 1], 0));
+    bound.bind(&any_port.into()).expect("a free port");
+    let address = bound.local_addr().expect("bound").as_socket();
+    let address = address.expect("an address of IP");
     let output = run(&["echo-client", "--connect", &address.to_string()]);
     assert_eq!(output.status.code(), Some(2));
     let said = String::from_utf8_lossy(&output.stderr);
