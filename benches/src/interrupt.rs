@@ -35,8 +35,13 @@ impl Interrupt {
     #[cfg(test)]
     pub(crate) fn set() -> Interrupt {
         let interrupt = Interrupt::default();
-        interrupt.flag.store(true, Ordering::Relaxed);
+        interrupt.raise();
         interrupt
+    }
+
+    /// Sets it, as a signal does.
+    pub fn raise(&self) {
+        self.flag.store(true, Ordering::Relaxed);
     }
 
     /// Whether it is to end.

@@ -3,8 +3,10 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::process::{Child, Command, Output, Stdio};
+use std::thread;
 use std::time::Duration;
 
+use ambidex::clock::{Clock, Real};
 use ambidex_bench::Error;
 use ambidex_bench::echo::client::{self, Load};
 use ambidex_bench::echo::net::{self, Options};
@@ -145,17 +147,21 @@ fn load(address: SocketAddr) -> Load {
     }
 }
 
+/// It is not the time that ends it.
+fn for_ever(address: SocketAddr) -> Load {
+    Load {
+        window: Window {
+            warm_up: Duration::ZERO,
+            runtime: Duration::from_secs(3600),
+        },
+        ..load(address)
+    }
+}
+
 #[test]
 fn a_server_that_goes_away_ends_the_measurement_and_what_was_seen_is_kept() {
     let server = Running::start(EchoEngine::EpollLevel, false).expect("a server");
-    let load = Load {
-        window: Window {
-            warm_up: Duration::ZERO,
-            // It is not the time that ends it.
-            runtime: Duration::from_secs(3600),
-        },
-        ..load(server.address)
-    };
+    let load = for_ever(server.address);
     let mut server = Some(server);
     let outcome = client::run(&load, &Interrupt::default(), || {
         if let Some(server) = server.take() {
@@ -175,12 +181,23 @@ fn an_open_loop_sends_what_is_due_and_no_more() {
     let server = Running::start(EchoEngine::EpollLevel, true).expect("a server");
     let load = Load {
         interval: Some(Duration::from_millis(10)),
-        ..load(server.address)
+        ..for_ever(server.address)
     };
-    let outcome = client::run(&load, &Interrupt::default(), || Ok(())).expect("an outcome");
+    let (interrupt, start) = (Interrupt::default(), Real.now());
+    let outcome = thread::scope(|scope| {
+        scope.spawn(|| {
+            // Most of these are messages, of which all but four have been answered.
+            while server.counters.counts().events < 30 && Real.now() - start < GUARD {
+                thread::sleep(Duration::from_millis(1));
+            }
+            interrupt.raise();
+        });
+        client::run(&load, &interrupt, || Ok(()))
+    });
+    let outcome = outcome.expect("an outcome");
     assert_eq!(outcome.summary.errors, 0, "{:?}", outcome.summary);
-    // As many as were due, whenever they were sent: one each 10 ms, from the first moment on.
-    let due = (outcome.seconds * 100.0) as u64 + 2;
+    // As many as were due, whenever they were sent: one each 10 ms, from a moment after the start on.
+    let due = (Real.now() - start).as_millis() as u64 / 10 + 1;
     assert!(
         (1..=due).contains(&outcome.summary.requests),
         "{:?}",
