@@ -116,6 +116,5 @@ fn count_workers() -> usize {
     };
     let names =
         threads.filter_map(|thread| fs::read_to_string(thread.ok()?.path().join("comm")).ok());
-    // A name has fifteen characters at most.
-    names.filter(|found| name.starts_with(found.trim())).count()
+    names.filter(|found| found.trim() == name).count()
 }
