@@ -63,7 +63,7 @@ fn by(engine: IoEngine, options: Options) -> Options {
 fn one(options: &Options) -> Option<Run> {
     let engine = options.engines[0];
     match run(options, &Interrupt::default(), None) {
-        Err(Error::Start(text)) if is_missing(&text) => {
+        Err(Error::Start(text)) if is_missing(options, &text) => {
             println!("SKIPPED {}: {text}", engine.name());
             None
         }
@@ -76,9 +76,10 @@ fn one(options: &Options) -> Option<Run> {
 }
 
 /// No io_uring, no libaio, or a filesystem without direct I/O.
-fn is_missing(text: &str) -> bool {
+fn is_missing(options: &Options, text: &str) -> bool {
     let ring = ["cannot make an engine", "cannot use", "feature 'peers'"];
-    ring.iter().any(|start| text.contains(start)) && !text.contains("holes")
+    let engine = ring.iter().any(|start| text.contains(start)) && !text.contains("holes");
+    engine || options.direct && text.contains("cannot open")
 }
 
 fn refused(options: &Options) -> String {
