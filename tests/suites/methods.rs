@@ -277,9 +277,10 @@ fn head_and_304_read_nothing_from_the_disk() {
                 let fields = [("Range", "bytes=9999999-")];
                 assert_eq!(client.request("GET", "/big", &fields).status, 416);
             }
-            assert_eq!(bytes_fetched(server.pid()), before);
+            // Not an assertion: pages of the program itself may be fetched too, the first time.
+            let answered = bytes_fetched(server.pid());
             assert!(client.get("/big").body == content(4, 1 << 20));
-            bytes_fetched(server.pid()) > before
+            answered == before && bytes_fetched(server.pid()) > answered
         });
     });
 }
