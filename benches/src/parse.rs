@@ -11,6 +11,8 @@ use crate::disk::{IoEngine, Pattern};
 const BS_MAX: u64 = 1 << 30;
 /// No disk has smaller ones.
 const SECTOR_BYTES: u64 = 512;
+/// Thirty years. Much more, added to the time that it is, would be a time that cannot be.
+const TIME_MAX: Duration = Duration::from_secs(1_000_000_000);
 /// The most entries that an io_uring submission queue has.
 const IODEPTH_MAX: usize = 32_768;
 
@@ -58,7 +60,10 @@ pub fn seconds(text: &str) -> Result<Duration, String> {
 /// What is wrong with it, for a user.
 pub fn non_negative_seconds(text: &str) -> Result<Duration, String> {
     let seconds: f64 = text.parse().map_err(|_| "not a number of seconds")?;
-    Duration::try_from_secs_f64(seconds).map_err(|_| "not a possible number of seconds".to_owned())
+    match Duration::try_from_secs_f64(seconds) {
+        Ok(duration) if duration <= TIME_MAX => Ok(duration),
+        _ => Err("not a possible number of seconds".to_owned()),
+    }
 }
 
 /// Reads a rate a second above 0, and gives the time between two.
@@ -68,7 +73,7 @@ pub fn non_negative_seconds(text: &str) -> Result<Duration, String> {
 pub fn interval(text: &str) -> Result<Duration, String> {
     let rate: f64 = text.parse().map_err(|_| "not a number")?;
     match Duration::try_from_secs_f64(1.0 / rate) {
-        Ok(interval) if !interval.is_zero() => Ok(interval),
+        Ok(interval) if !interval.is_zero() && interval <= TIME_MAX => Ok(interval),
         _ => Err("give a rate above 0".to_owned()),
     }
 }
@@ -268,7 +273,7 @@ mod tests {
         assert_eq!(seconds("0.5"), Ok(Duration::from_millis(500)));
         assert_eq!(non_negative_seconds("0"), Ok(Duration::ZERO));
         assert_eq!(interval("500"), Ok(Duration::from_millis(2)));
-        for text in ["0", "-1", "nan", "inf", "x", ""] {
+        for text in ["0", "-1", "nan", "inf", "1e19", "1e-19", "x", ""] {
             assert!(seconds(text).is_err(), "{text:?}");
             assert!(interval(text).is_err(), "{text:?}");
         }
