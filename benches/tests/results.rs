@@ -177,11 +177,10 @@ fn our_own_server_is_measured_without_being_told_of_any() {
             .iter()
             .all(|cell| cell["target"] == "threads" && cell["failure"].is_null())
     );
-    assert!(
-        cells[1]["cold"]["requests"].as_u64().unwrap() > 0,
-        "{}",
-        cells[1]
-    );
+    // A busy machine may not answer in so short a time, but all were asked.
+    let cold = &cells[1]["cold"];
+    let asked = ["requests", "unfinished"].map(|name| cold[name].as_u64().unwrap());
+    assert!(asked.iter().sum::<u64>() > 0, "{cold}");
     assert!(cells[0]["server_cpu_seconds"].is_number(), "{}", cells[0]);
 }
 
