@@ -169,12 +169,19 @@ fn what_cannot_be_asked_for_is_refused_in_one_line() {
             &["disk", "--rw", "write", "--fsync", "1", "--fdatasync", "1"],
             "cannot be used with",
         ),
+        (&["disk", "--engine", "pread,uring,pread"], "once"),
+        (
+            &["disk", "--filename", "new", "--size", "1k", "--bs", "4k"],
+            "one block",
+        ),
         (&["probe", "absent"], "absent"),
     ] {
         let output = output(arguments, dir.path());
         assert_eq!(output.status.code(), Some(2), "{arguments:?}");
         let told = String::from_utf8_lossy(&output.stderr);
         assert!(told.contains(reason), "{told}");
+        let left = fs::read_dir(dir.path()).unwrap().count();
+        assert_eq!(left, 0, "{arguments:?}");
         assert_eq!(told.lines().count(), 1, "{told}");
     }
     assert_eq!(fs::read_dir(dir.path()).expect("it is there").count(), 0);

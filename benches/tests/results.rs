@@ -4,7 +4,6 @@
 use std::fs;
 use std::io::{self, Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::sync::mpsc::{self, Sender};
@@ -125,9 +124,18 @@ fn an_interrupted_mix_leaves_no_server_and_no_files() {
         "#!/bin/sh\necho \"$$ $2\" > {}\nkill -INT $PPID\nexec {PROGRAM} \"$@\"\n",
         record.display()
     );
-    fs::write(&script, text).unwrap();
-    fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
     let script = script.to_str().unwrap();
+    // By a process of its own: while a child that another test starts has our descriptors, what we have
+    // open for writing cannot be run.
+    let mut writing = Command::new("sh");
+    writing.args([
+        "-c",
+        "printf %s \"$1\" >\"$2\" && chmod 755 \"$2\"",
+        "sh",
+        &text,
+        script,
+    ]);
+    assert!(writing.status().unwrap().success());
     let output = run(&["mixed", "--serve", script, "--engine", "threads", "--json"]);
     assert_eq!(
         output.status.code(),

@@ -1,4 +1,4 @@
-//! What `http` and `mixed` have in common.
+//! What commands have in common.
 
 use std::io;
 use std::time::Duration;
@@ -54,4 +54,13 @@ pub(crate) fn connections(text: &str) -> Result<usize, String> {
         Ok(number @ 1..=1_000_000) => Ok(number),
         _ => Err("give a number from 1 to 1000000".to_owned()),
     }
+}
+
+/// Refuses to take turns with oneself: medians and ratios go by name.
+pub(crate) fn each_once<T: PartialEq>(list: &[T]) -> Result<(), Error> {
+    let twice = |(at, one)| list[..at].contains(one);
+    if list.iter().enumerate().any(twice) {
+        return Err(Error::Start("--engine: name each once".to_owned()));
+    }
+    Ok(())
 }

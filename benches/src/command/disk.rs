@@ -14,6 +14,7 @@ use ambidex_bench::report::{Context, Disk};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 
+use super::common::each_once;
 use crate::{exit_code, print, start_error};
 
 /// Rounds, if there is somebody to be compared with.
@@ -136,6 +137,7 @@ impl DiskArgs {
 }
 
 pub(crate) fn run(args: DiskArgs) -> Result<ExitCode, Error> {
+    each_once(&args.engine)?;
     let context = Context::new(Real.wall());
     let interrupt = Interrupt::install().map_err(start_error)?;
     let as_json = args.json;

@@ -13,7 +13,7 @@ use ambidex_bench::parse::{self, Url};
 use ambidex_bench::report::{Context, Mixed};
 use clap::Args;
 
-use super::common::{Common, connections};
+use super::common::{Common, connections, each_once};
 use crate::{exit_code, print, start_error};
 
 /// Unless another is asked for: all of it is to end within two minutes.
@@ -154,6 +154,7 @@ fn stage(args: &MixedArgs) -> Result<Stage, Error> {
 pub(crate) fn run(args: MixedArgs) -> Result<ExitCode, Error> {
     args.refuse_bad_combinations()?;
     args.common.check()?;
+    each_once(&args.engine)?;
     let context = Context::new(Real.wall());
     let interrupt = Interrupt::install().map_err(start_error)?;
     let stage = stage(&args)?;

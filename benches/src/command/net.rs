@@ -15,7 +15,7 @@ use ambidex_bench::parse;
 use ambidex_bench::report::{Context, Net};
 use clap::Args;
 
-use super::common::connections;
+use super::common::{connections, each_once};
 use super::echo::LoadArgs;
 use crate::{exit_code, print, start_error};
 
@@ -43,6 +43,7 @@ pub(crate) struct NetArgs {
 
 pub(crate) fn run(args: NetArgs) -> Result<ExitCode, Error> {
     args.load.check()?;
+    each_once(&args.engine)?;
     machine::allow_most_descriptors();
     let context = Context::new(Real.wall());
     let interrupt = Interrupt::install().map_err(start_error)?;

@@ -9,7 +9,7 @@ use ambidex_bench::report::{Context, Scale};
 use ambidex_bench::scale::{self, Options, Watcher};
 use clap::Args;
 
-use super::common::connections;
+use super::common::{connections, each_once};
 use crate::{exit_code, print, start_error};
 
 /// -n, -a and -w are those of libevent's bench.
@@ -40,6 +40,7 @@ pub(crate) struct ScaleArgs {
 }
 
 pub(crate) fn run(args: ScaleArgs) -> Result<ExitCode, Error> {
+    each_once(&args.engine)?;
     let context = Context::new(Real.wall());
     let interrupt = Interrupt::install().map_err(start_error)?;
     let options = Options {

@@ -156,9 +156,15 @@ fn measured(
     let (gate, path) = (&gate, target.path.as_path());
     thread::scope(|scope| {
         let start = |job| {
-            scope.spawn(move || {
+            let work = move || {
                 let mut pass = Pass::new(gate);
                 engine::run(engine, options, path, job, &mut pass)
+            };
+            let started = thread::Builder::new().spawn_scoped(scope, work);
+            started.map_err(|error| {
+                // In place of the one that the others wait for.
+                drop(Pass::new(gate));
+                Error::Run(format!("cannot start a thread for each job: {error}"))
             })
         };
         let threads: Vec<_> = jobs.into_iter().map(start).collect();
@@ -171,7 +177,7 @@ fn measured(
         gate.leave();
         let joined = threads.into_iter().map(|thread| {
             let panicked = |_| Err(Error::Run("a job panicked".to_owned()));
-            thread.join().unwrap_or_else(panicked)
+            thread?.join().unwrap_or_else(panicked)
         });
         let jobs: Result<Vec<Job>, Error> = joined.collect();
         Ok((jobs?, seconds, used))

@@ -42,11 +42,13 @@ impl Target {
                         let name = path.display();
                         return start(format!("there is no {name}: say --size to have it made"));
                     };
+                    blocks(options, size)?;
                     let directory = path.parent().filter(|path| !path.as_os_str().is_empty());
                     let directory = directory.unwrap_or(Path::new("."));
                     let Some(file) = make(options, directory, size, interrupt)? else {
                         return Ok(None);
                     };
+                    check::alignment(options, file.path())?;
                     // Somebody may have made one meanwhile: theirs stays.
                     file.persist_noclobber(path).map_err(|failed| {
                         let name = path.display();
@@ -57,6 +59,7 @@ impl Target {
             },
             Place::Directory(_) | Place::Temporary => {
                 let size = options.size.unwrap_or(SIZE_DEFAULT);
+                blocks(options, size)?;
                 let Some(file) = make(options, &directory(&options.place), size, interrupt)? else {
                     return Ok(None);
                 };
@@ -74,26 +77,13 @@ impl Target {
         temporary: Option<TempPath>,
         (size, made): (u64, bool),
     ) -> Result<Target, Error> {
-        let jobs = options.numjobs as u64;
-        let blocks = size / options.bs / jobs;
-        let busy = options.verify && options.rw.writes();
-        if blocks == 0 {
-            let each = if jobs > 1 { " for each job" } else { "" };
-            let bs = options.bs;
-            return start(format!(
-                "{size} bytes are less than one block of {bs}{each}"
-            ));
-        }
-        if busy && blocks <= options.iodepth as u64 {
-            return start(format!(
-                "--verify wants more blocks than are written at a time: a job has {blocks}, --iodepth is {}",
-                options.iodepth
-            ));
-        }
+        let blocks = blocks(options, size)?;
         let since = Real.wall().duration_since(std::time::UNIX_EPOCH);
         let base = since.map_or(0, |since| since.as_micros() as u64);
         let ledger = || Ledger::new(blocks, made.then_some(0), base);
-        let ledgers = (0..jobs).map(|_| options.verify.then(ledger)).collect();
+        let ledgers = (0..options.numjobs)
+            .map(|_| options.verify.then(ledger))
+            .collect();
         Ok(Target {
             path,
             blocks,
@@ -106,6 +96,27 @@ impl Target {
     pub(super) fn is_temporary(&self) -> bool {
         self.temporary.is_some()
     }
+}
+
+/// The blocks of each job in a file of `size` bytes: enough, or nothing is made.
+fn blocks(options: &Options, size: u64) -> Result<u64, Error> {
+    let blocks = size / options.bs / options.numjobs as u64;
+    let busy = options.verify && options.rw.writes();
+    if blocks == 0 {
+        let jobs = options.numjobs;
+        let each = if jobs > 1 { " for each job" } else { "" };
+        let bs = options.bs;
+        return start(format!(
+            "{size} bytes are less than one block of {bs}{each}"
+        ));
+    }
+    if busy && blocks <= options.iodepth as u64 {
+        return start(format!(
+            "--verify wants more blocks than are written at a time: a job has {blocks}, --iodepth is {}",
+            options.iodepth
+        ));
+    }
+    Ok(blocks)
 }
 
 fn start<T>(text: String) -> Result<T, Error> {
