@@ -405,8 +405,8 @@ pub trait Kernel {
     /// The next completion.
     fn next(&mut self) -> Option<Completion>;
 
-    /// System calls made so far for entries: on the submitting thread beside enters, and on threads of
-    /// this kernel's own.
+    /// System calls made so far for entries: on the submitting thread, its enters among them, and on
+    /// threads of this kernel's own.
     fn calls(&self) -> (u64, u64) {
         (0, 0)
     }

@@ -116,7 +116,8 @@ struct Uring {
     registered: Registered,
     links: Links,
     /// Enters made by `submit_ahead`.
-    enters_ahead: u64,
+    /// Calls of io_uring_enter(2), and of io_uring_register(2) to call something back.
+    calls: u64,
     punted: VecDeque<Entry>,
     answers: Arc<Answers>,
     capabilities: Capabilities,
@@ -167,7 +168,7 @@ impl Uring {
             supported,
             registered: Registered::default(),
             links: Links::default(),
-            enters_ahead: 0,
+            calls: 0,
             punted: VecDeque::new(),
             answers,
             capabilities,
@@ -270,7 +271,6 @@ impl Uring {
         let mut left = to_submit;
         while left > AHEAD_ENTRIES {
             let answered = self.answered();
-            self.enters_ahead += 1;
             // A failure shows again in the call that follows.
             let entered = self.enter_with(AHEAD_ENTRIES, 0);
             let taken = left - self.sq_length();
@@ -281,7 +281,8 @@ impl Uring {
         }
     }
 
-    fn enter_with(&self, to_submit: usize, flags: u32) -> io::Result<()> {
+    fn enter_with(&mut self, to_submit: usize, flags: u32) -> io::Result<()> {
+        self.calls += 1;
         let submitter = self.ring.submitter();
         // SAFETY: no argument struct is passed; the entries were pushed under `push`'s contract.
         let entered =
@@ -357,7 +358,7 @@ impl Kernel for Uring {
     }
 
     fn calls(&self) -> (u64, u64) {
-        (self.enters_ahead, self.answers.calls())
+        (self.calls, self.answers.calls())
     }
 
     fn doorbell(&self) -> BorrowedFd<'_> {
@@ -399,6 +400,7 @@ impl Kernel for Uring {
             // Linux 6.0; before, nothing is called back. It needs no entry of the completion queue,
             // and with no time to wait it does not: what runs on ends in its own time.
             let builder = CancelBuilder::user_data(user_data);
+            self.calls += 1;
             let submitter = self.ring.submitter();
             let _ = submitter.register_sync_cancel(Some(Timespec::new()), builder);
         }

@@ -48,9 +48,9 @@ pub fn leaked() -> u64 {
 /// Plain counters of a ring, all since it was made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
-    /// Calls of io_uring_enter(2), or its equivalent.
+    /// Submissions: one call of io_uring_enter(2) or a few, or the equivalent.
     pub enters: u64,
-    /// Other system calls of this ring on its own thread: what was answered without waiting, places
+    /// System calls of this ring on its own thread: enters, what was answered without waiting, places
     /// in the table of files.
     pub calls_here: u64,
     /// System calls on worker threads of this ring's own. What the kernel does in its workers are

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ambidex_disk::{Backend, Handle as Disk};
+use ambidex_disk::Handle as Disk;
 use ambidex_net::Handle as Net;
 
 /// Counters of one engine, all since it was made; see [`Handle::metrics`](crate::Handle::metrics).
@@ -27,7 +27,7 @@ pub struct Metrics {
     pub calls: u64,
     /// System calls on threads of the loop's own that work on files.
     pub calls_elsewhere: u64,
-    /// Calls of io_uring_enter(2), or hand-overs to the pool of threads.
+    /// Submissions: one call of io_uring_enter(2) or a few, or a hand-over to the pool of threads.
     pub enters: u64,
     /// Entries submitted.
     pub submitted: u64,
@@ -40,11 +40,9 @@ pub struct Metrics {
 impl Metrics {
     /// With what the two halves count themselves.
     pub(crate) fn with(self, disk: &Disk, net: &Net) -> Metrics {
-        let is_uring = disk.capabilities().backend == Backend::Uring;
         let (disk, net) = (disk.counters(), net.counters());
-        let entered = if is_uring { disk.enters } else { 0 };
         Metrics {
-            calls: net.waits + net.controls + net.operations + disk.calls_here + entered,
+            calls: net.waits + net.controls + net.operations + disk.calls_here,
             calls_elsewhere: disk.calls_elsewhere,
             enters: disk.enters,
             submitted: disk.submitted,

@@ -3,6 +3,7 @@
 //! The test runs itself again as a child under `strace`. The child marks begin and end of its work by a call that nothing
 //! else here makes, and writes down by how much the engine's count has grown in between.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
@@ -177,6 +178,15 @@ fn run_child(work: &str, backend: &str) -> (u64, u64, Vec<Call>) {
     (number(here), number(elsewhere), seen.cloned().collect())
 }
 
+/// How often each call was seen.
+fn kinds(seen: &[Call]) -> BTreeMap<&str, usize> {
+    let mut kinds = BTreeMap::new();
+    for call in seen {
+        *kinds.entry(call.name.as_str()).or_default() += 1;
+    }
+    kinds
+}
+
 fn compare(work: &str, expected: impl Fn(&str, &dyn Fn(&str) -> usize)) {
     if let Some(reason) = strace::missing() {
         skip(work, &reason);
@@ -189,10 +199,7 @@ fn compare(work: &str, expected: impl Fn(&str, &dyn Fn(&str) -> usize)) {
         };
         let (here, _elsewhere, seen) = run_child(work, backend);
         let of = |name: &str| seen.iter().filter(|call| call.name == name).count();
-        let mut names: Vec<&str> = seen.iter().map(|call| call.name.as_str()).collect();
-        names.sort_unstable();
-        names.dedup();
-        let kinds: Vec<_> = names.iter().map(|name| (*name, of(name))).collect();
+        let kinds = kinds(&seen);
         assert_eq!(here, seen.len() as u64, "{work} on {backend}: {kinds:?}");
         expected(backend, &of);
     }
@@ -238,7 +245,7 @@ fn what_is_answered_from_memory_is_submitted_together_and_what_is_not_a_few_at_a
         return;
     }
     let (here, _, seen) = run_child("warm", "uring");
-    assert_eq!(here, seen.len() as u64);
+    assert_eq!(here, seen.len() as u64, "{:?}", kinds(&seen));
     let rest = (BATCH - 4) as i64;
     assert!(
         submissions(&seen).contains(&rest),
@@ -252,7 +259,7 @@ fn what_is_answered_from_memory_is_submitted_together_and_what_is_not_a_few_at_a
         return skip(test, "the tests do not lie on ext4");
     }
     let (here, _, seen) = run_child("direct", "uring");
-    assert_eq!(here, seen.len() as u64);
+    assert_eq!(here, seen.len() as u64, "{:?}", kinds(&seen));
     let sizes = submissions(&seen);
     assert!(sizes.iter().all(|size| *size <= 4), "{sizes:?}");
 }
