@@ -61,9 +61,16 @@ impl Worker {
     /// Serves one connection to its end. `idle` tells the outside when nothing is under way.
     pub(crate) async fn converse(&self, stream: TcpStream, idle: &Rest) {
         match self.requests(&stream, idle).await {
+            Ok(End::Clean) => {}
             Ok(End::Linger) => self.linger(&stream).await,
-            // Reset, timed out, or a file that broke off: there is nobody to tell.
-            Ok(End::Clean) | Err(_) => {}
+            // The last answer has no length: only a reset tells that it broke off.
+            Err(_)
+                if stream
+                    .options()
+                    .linger()
+                    .is_ok_and(|linger| linger.is_some()) => {}
+            // The whole answers before the one that broke off are to arrive.
+            Err(_) => self.linger(&stream).await,
         }
     }
 

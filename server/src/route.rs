@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 use std::io::{self, ErrorKind};
+use std::time::Duration;
 
 use crate::hook::{Answer, Incoming, Local, is_1_0, method};
 use crate::hosts::Host;
@@ -115,6 +116,10 @@ impl<'a> Reply<'a> {
         };
         let keep_alive = exchange.keep_alive && progress != Progress::UntilClose;
         let without_body = exchange.request.method == Method::Head || is_bodiless(answer.status);
+        if progress == Progress::UntilClose && !without_body {
+            // Until it is whole, also if the route panics: a plain close would say that it is.
+            exchange.stream.options().set_linger(Some(Duration::ZERO))?;
+        }
         worker
             .send(exchange.stream, &head.finish(keep_alive))
             .await?;
@@ -271,7 +276,10 @@ impl Worker {
                 self.send(exchange.stream, b"0\r\n\r\n").await?;
                 exchange.keep_alive
             }
-            (Progress::UntilClose, Ok(())) => false,
+            (Progress::UntilClose, Ok(())) => {
+                exchange.stream.options().set_linger(None)?;
+                false
+            }
         };
         Ok(Detour::Answered(keep_alive))
     }

@@ -327,6 +327,38 @@ fn a_body_of_known_length_is_exact_or_visibly_cut() {
 }
 
 #[test]
+fn a_body_without_length_that_breaks_off_ends_in_a_reset() {
+    let build = async |_: &Handle, site| {
+        Server::new(site)
+            .route("/broken", async |_, reply| {
+                reply
+                    .stream(Answer::new(200), None)
+                    .await?
+                    .write(b"123")
+                    .await?;
+                Err(ErrorKind::Other.into())
+            })
+            .route("/panics", async |_, reply| {
+                reply
+                    .stream(Answer::new(200), None)
+                    .await?
+                    .write(b"123")
+                    .await?;
+                panic!("on purpose");
+            })
+    };
+    each(build, |address| {
+        for path in ["/broken", "/panics"] {
+            let mut client = Client::connect(address);
+            client.send(format!("GET {path} HTTP/1.0\r\n\r\n").as_bytes());
+            let end = client.read_to_end(&mut Vec::new());
+            let error = end.expect_err("an answer that looks whole");
+            assert_eq!(error.kind(), ErrorKind::ConnectionReset, "{path}");
+        }
+    });
+}
+
+#[test]
 fn what_a_route_cannot_answer_is_500_and_the_connection_goes_on() {
     let build = async |_: &Handle, site| {
         Server::new(site)
