@@ -16,6 +16,7 @@ pub mod net;
 mod race;
 #[cfg(feature = "peers")]
 mod tokio;
+mod uring;
 
 use std::fmt;
 use std::io;
@@ -52,6 +53,8 @@ pub enum EchoEngine {
     EpollOneshot,
     /// This project's engine
     Hybrid,
+    /// A bare io_uring
+    Uring,
     /// mio: epoll(7), edge-triggered
     #[cfg(feature = "peers")]
     Mio,
@@ -91,6 +94,7 @@ impl EchoEngine {
             EchoEngine::EpollEdge => baselines::epoll_edge::serve,
             EchoEngine::EpollOneshot => baselines::epoll_oneshot::serve,
             EchoEngine::Hybrid => hybrid::serve,
+            EchoEngine::Uring => uring::serve,
             #[cfg(feature = "peers")]
             EchoEngine::Mio => mio::serve,
             #[cfg(feature = "peers")]
@@ -105,7 +109,7 @@ impl EchoEngine {
     /// Whether it counts its system calls.
     #[must_use]
     pub fn counts_calls(self) -> bool {
-        self.scans() || self == EchoEngine::Hybrid
+        self.scans() || matches!(self, EchoEngine::Hybrid | EchoEngine::Uring)
     }
 
     /// Whether it is one of the [baselines], which count what they look at too.

@@ -189,9 +189,8 @@ fn check(engine: EchoEngine, upper: bool, behaviour: fn(&Running)) {
     }
 }
 
-#[cfg(feature = "peers")]
 fn available(engine: EchoEngine) -> io::Result<()> {
-    if !matches!(engine, EchoEngine::Monoio | EchoEngine::Compio) {
+    if !["uring", "monoio", "compio"].contains(&engine.name().as_str()) {
         return Ok(());
     }
     let options = Options {
@@ -199,11 +198,6 @@ fn available(engine: EchoEngine) -> io::Result<()> {
         ..Options::default()
     };
     ambidex::Engine::builder().disk(options).build().map(drop)
-}
-
-#[cfg(not(feature = "peers"))]
-fn available(_: EchoEngine) -> io::Result<()> {
-    Ok(())
 }
 
 macro_rules! on_each {
@@ -243,6 +237,7 @@ on_each! {
     epoll_edge: EpollEdge;
     epoll_oneshot: EpollOneshot;
     hybrid: Hybrid;
+    uring: Uring;
     #[cfg(feature = "peers")]
     mio: Mio;
     #[cfg(feature = "peers")]

@@ -59,6 +59,20 @@ impl Acceptor {
     /// # Errors
     /// Those that end the listener; accept(2).
     pub fn accept(&mut self) -> io::Result<Option<Connection>> {
+        let Some(stream) = self.accept_stream()? else {
+            return Ok(None);
+        };
+        stream.set_nonblocking(true)?;
+        let counters = Arc::clone(&self.counters);
+        let connection = Connection::new(stream, self.upper, self.verbose, counters);
+        Ok(Some(connection))
+    }
+
+    /// The socket of the next connection, a blocking one; `None` if there is none just now.
+    ///
+    /// # Errors
+    /// Those of [`Acceptor::accept`].
+    pub fn accept_stream(&mut self) -> io::Result<Option<TcpStream>> {
         loop {
             self.counters.call();
             match self.listener.accept() {
@@ -72,7 +86,10 @@ impl Acceptor {
                     if self.verbose {
                         tell(&format!("connection from {peer} accepted, fd={fd}"));
                     }
-                    return self.connection(stream).map(Some);
+                    self.counters.accept();
+                    // What a small message costs is measured, not how long the kernel waits for a second one.
+                    stream.set_nodelay(true)?;
+                    return Ok(Some(stream));
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(None),
                 Err(error) if is_transient(&error) => {}
@@ -84,15 +101,6 @@ impl Acceptor {
                 Err(error) => return Err(error),
             }
         }
-    }
-
-    fn connection(&self, stream: TcpStream) -> io::Result<Connection> {
-        self.counters.accept();
-        stream.set_nonblocking(true)?;
-        // What a small message costs is measured, not how long the kernel waits for a second one.
-        stream.set_nodelay(true)?;
-        let counters = Arc::clone(&self.counters);
-        Ok(Connection::new(stream, self.upper, self.verbose, counters))
     }
 
     /// Closes the connection that is first in the queue; tells whether there was one.
