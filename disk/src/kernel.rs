@@ -323,6 +323,8 @@ pub struct Entry {
     pub call: Call,
     /// Do not try it on the submitting thread: there it could block.
     pub punt: bool,
+    /// The ring has given it up once, for want of a thread: one of this kernel's own performs it.
+    pub given_up: bool,
     /// The file's place in the table ([`Kernel::set_table`]), instead of its descriptor: where an
     /// open puts it, or a close takes it from.
     pub table: Option<u32>,

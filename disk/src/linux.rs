@@ -301,7 +301,7 @@ impl Kernel for Uring {
     }
 
     unsafe fn push(&mut self, entry: &Entry) {
-        let lowered = (!entry.punt && !self.is_copy())
+        let lowered = (!entry.punt && !entry.given_up && !self.is_copy())
             .then(|| self.supported.lower(entry, &self.registered))
             .flatten();
         let Some(lowered) = lowered else {

@@ -75,6 +75,13 @@ pub fn judge(kind: Kind, errno: i32) -> Verdict {
         // A regular file never answers this to a read or write that may wait, except from old kernels
         // under memory pressure; openat2(2) answers it when a rename races RESOLVE_BENEATH.
         (Read | Write | Append | Open | Create | Status, libc::EAGAIN) => Verdict::Retry,
+        // io_uring gives up what it has not begun when it cannot make a thread for it: too many processes, or signals that
+        // interrupt fork(2) each time. Who has called an operation back knows that.
+        (
+            Read | ReadNoWait | Write | Append | Open | Create | Status | Name | Look | Change
+            | Transfer | Watch,
+            libc::ECANCELED,
+        ) => Verdict::Retry,
         // io_uring_enter(2): out of requests or memory, or completions must be reaped first.
         (Enter, libc::EINTR | libc::EAGAIN | libc::EBUSY | libc::ENOMEM) => Verdict::Retry,
         // epoll_ctl(2) answers neither; io_uring's own machinery may.
@@ -134,6 +141,9 @@ mod tests {
         assert_eq!(with(libc::EINTR, Verdict::Retry), interrupted);
         let again = [Read, Open, Status, Write, Append, Create, Watch, Enter];
         assert_eq!(with(libc::EAGAIN, Verdict::Retry), again);
+        let mut given_up = KINDS.to_vec();
+        given_up.retain(|kind| ![Close, Enter].contains(kind));
+        assert_eq!(with(libc::ECANCELED, Verdict::Retry), given_up);
         for errno in [libc::EBUSY, libc::ENOMEM] {
             assert_eq!(with(errno, Verdict::Retry), [Enter]);
         }

@@ -142,13 +142,30 @@ fn every_errno_is_retried_or_reported_unchanged_as_the_table_judges() {
         // A copy that the kernel cannot make is made through memory.
         let instead = [libc::EXDEV, libc::EOPNOTSUPP, libc::ENOSYS];
         let another = |errno: &i32| kind == Kind::Transfer && instead.contains(errno);
-        for errno in (1..=133).filter(explicable).filter(|errno| !another(errno)) {
+        let told = (1..=133).filter(|errno| *errno != libc::ECANCELED);
+        for errno in told.filter(explicable).filter(|errno| !another(errno)) {
             let answer = answered(kind, &[-errno]).map_err(|error| error.raw_os_error());
             match judge(kind, errno) {
                 Verdict::Retry => assert_eq!(answer, Ok(()), "{kind:?} {errno}"),
                 _ => assert_eq!(answer, Err(Some(errno)), "{kind:?} {errno}"),
             }
         }
+    }
+}
+
+/// Once: a second time it is the answer of the thread that was to do it instead, as it is where a thread does it from the
+/// start.
+#[test]
+fn what_is_given_up_unasked_is_done_again() {
+    let given_up = [-libc::ECANCELED; 2];
+    for kind in KINDS {
+        let by_thread = matches!(kind, Kind::Open | Kind::Status);
+        let retried = judge(kind, libc::ECANCELED) == Verdict::Retry;
+        assert_eq!(retried, kind != Kind::Close);
+        let once = answered(kind, &given_up[..1]);
+        assert_eq!(once.is_ok(), retried && !by_thread, "{kind:?}: {once:?}");
+        let twice = answered(kind, &given_up).map_err(|error| error.raw_os_error());
+        assert_eq!(twice, Err(Some(libc::ECANCELED)), "{kind:?}");
     }
 }
 

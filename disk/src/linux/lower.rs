@@ -272,6 +272,7 @@ mod tests {
         let entry = Entry {
             call,
             punt: false,
+            given_up: false,
             table: None,
             link: Link::None,
             user_data: 7,

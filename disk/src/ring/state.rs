@@ -27,6 +27,8 @@ pub(super) struct Payload {
     tries: u8,
     /// It is to be given up.
     cancelled: bool,
+    /// The kernel has given it up unasked.
+    given_up: bool,
     sink: Sink,
     chained: Option<Chained>,
 }
@@ -71,6 +73,7 @@ impl Payload {
             lane: place.1,
             tries: 0,
             cancelled: false,
+            given_up: false,
             sink,
             chained: None,
         }
@@ -176,6 +179,7 @@ pub(super) fn push_queued(
         let entry = Entry {
             call: payload.request.lower(),
             punt: payload.punt,
+            given_up: payload.given_up,
             table: payload.request.table(),
             link: payload.chained.as_ref().map_or(Link::None, |c| c.link),
             user_data: key.user_data(),
@@ -294,6 +298,13 @@ impl State {
         if payload.chained.is_some() || payload.tries >= retry::RETRIES_MAX {
             return Some(result);
         }
+        if result == -libc::ECANCELED {
+            // What a thread was told, it was told by the filesystem.
+            if payload.punt || payload.given_up {
+                return Some(result);
+            }
+            payload.given_up = true;
+        }
         payload.tries += 1;
         if !self.operations.requeue(key) {
             return Some(result);
@@ -401,7 +412,9 @@ impl State {
     /// Gives an operation up whose future waits: at once if the kernel has not been given it.
     pub(super) fn cancel(&mut self, key: Key, wake: &mut impl Extend<Waker>) {
         if self.operations.is_queued(key) {
-            self.operations.launch(key);
+            if let Some(payload) = self.operations.launch(key) {
+                payload.cancelled = true;
+            }
             let mut orphans = Vec::new();
             self.complete(Completion::cancelled(key.user_data()), wake, &mut orphans);
             debug_assert!(orphans.is_empty(), "its future waits");
@@ -446,6 +459,7 @@ impl State {
             let Some(payload) = self.operations.launch(key) else {
                 continue;
             };
+            payload.cancelled = true;
             if matches!(payload.sink, Sink::Nobody) {
                 self.operations.abandon(key, wake);
             }

@@ -11,6 +11,7 @@ pub mod load;
 pub mod loopdisk;
 pub mod loopfs;
 pub mod memory;
+pub mod processes;
 pub mod strace;
 
 use std::fs;

@@ -1,9 +1,11 @@
 //! Out of descriptors: whatever is made then is refused by its errno, leaves nothing behind, and is made later.
 
 use std::fs;
+use std::future::{Future, poll_fn};
 use std::io;
 use std::iter;
 use std::os::fd::AsRawFd;
+use std::pin::pin;
 use std::time::Duration;
 
 use ambidex::disk::policy::Place;
@@ -14,6 +16,8 @@ use ambidex::net::{
 };
 use ambidex::{Engine, Handle};
 use ambidex_tests::loops::{ANY_PORT, run_on};
+use ambidex_tests::rig::processes::FewProcesses;
+use ambidex_tests::rig::skipped;
 use ambidex_tests::sim::{backends, drive, turn_until};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
@@ -212,4 +216,53 @@ fn accepting_without_descriptors_says_so_and_loses_no_connection() {
         server.write_all(b"x").await.expect("write");
         assert_eq!(client.read(&mut [0; 4]).await.expect("read"), 1);
     });
+}
+
+/// io_uring answers ECANCELED, unasked, to what it has not begun when it cannot make a thread for it. Nobody
+/// has cancelled anything: the work waits until a thread can be had.
+#[test]
+fn work_that_the_ring_can_have_no_thread_for_is_done_by_another() {
+    const NAME: &str = "shortage::work_that_the_ring_can_have_no_thread_for_is_done_by_another";
+    if !backends(NAME).contains(&Choice::Uring) || !alone(NAME) {
+        return;
+    }
+    let group = match FewProcesses::new() {
+        Ok(group) => group,
+        Err(error) => return skipped(NAME, &error.to_string()),
+    };
+    group.attach(std::process::id()).expect("a group");
+    let mut ring = Ring::new(&Options {
+        choice: Choice::Uring,
+        ..Options::default()
+    })
+    .expect("a ring");
+    let handle = ring.handle();
+    // Not opened by the ring, which would then have a thread.
+    let file = tempfile::tempfile_in(DISK).expect("a file");
+    let retries = || handle.counters().operation_retries;
+    let mut sync = |is_lifted: bool| {
+        let fd = file.try_clone().expect("a descriptor");
+        let file = File::from_fd(&handle, fd.into()).expect("a file");
+        group.freeze().expect("a limit");
+        let (before, mut tries) = (retries(), 0);
+        let mut sync = pin!(file.sync_all());
+        let synced = drive(
+            &mut ring,
+            poll_fn(|cx| {
+                tries += u32::from(is_lifted && retries() > before);
+                if tries == 10 {
+                    group.thaw().expect("no limit");
+                }
+                sync.as_mut().poll(cx)
+            }),
+        );
+        synced.expect("nobody has cancelled it");
+        group.thaw().expect("no limit");
+    };
+    // First no thread can be had at all; then one of our own is there.
+    sync(true);
+    sync(false);
+    let refused = group.refused().expect("a counter");
+    assert!(refused > 0, "no thread was wanted");
+    assert!(retries() > 0, "it was never given up");
 }

@@ -76,6 +76,7 @@ impl Seam {
         Entry {
             call,
             punt: false,
+            given_up: false,
             table: None,
             link: Link::None,
             user_data,

@@ -62,6 +62,7 @@ fn open(user_data: u64) -> Entry {
             how: &HOW,
         },
         punt: true,
+        given_up: false,
         table: None,
         link: Link::None,
         user_data,
