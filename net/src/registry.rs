@@ -352,6 +352,8 @@ mod tests {
         assert_eq!(ready(&mut reactor), []);
         there.write_all(b"x").expect("it is taken");
         assert_eq!(ready(&mut reactor), [(Token(1), READ)]);
+        // Seen and not taken, then of an interest that nobody has any more.
+        reactor.turn(Some(Duration::ZERO)).expect("a turn");
         assert_eq!(
             errno(registry.reregister(&here, Token(3), write, level)),
             Ok(())
