@@ -77,7 +77,7 @@ mod tests {
         assert_eq!(human(784_111_777).as_deref(), Some("1994-11-06 08:49"));
     }
 
-    /// The Gregorian calendar repeats itself after 400 years, which begin with a March here.
+    /// Two rounds of the 400 years after which the calendar repeats itself.
     #[test]
     fn each_day_follows_the_one_before() {
         let (mut seconds, mut date) = (RANGE.start, (0, 1, 1));
