@@ -137,7 +137,11 @@ fn judge_filesystem(filesystem: &str, mount: u64) -> Place {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+    use std::os::fd::AsFd;
+
     use super::*;
+    use crate::syscalls;
 
     const TABLE: &str = "\
 22 1 254:0 / / rw,relatime shared:1 - ext4 /dev/root rw
@@ -164,10 +168,9 @@ mod tests {
 
     #[test]
     fn of_two_places_the_worse_decides() {
-        let far = Place::Remote(Lane::Mount(1));
         for (worse, better) in [
-            (far, Place::Local),
-            (far, Place::Memory),
+            (far(1), Place::Local),
+            (far(1), Place::Memory),
             (Place::Local, Place::Memory),
             (Place::Memory, Place::Memory),
         ] {
@@ -183,10 +186,75 @@ mod tests {
         }
     }
 
+    /// An open file of mount `mount` on device `minor`.
+    fn on(mount: u64, minor: u32) -> Metadata {
+        let file = fs::File::open("/proc/self/mountinfo").expect("a file");
+        let mut metadata = syscalls::status_cached(file.as_fd()).expect("its status");
+        metadata.statx.stx_mask |= libc::STATX_MNT_ID;
+        metadata.statx.stx_mnt_id = mount;
+        metadata.statx.stx_dev_major = 0;
+        metadata.statx.stx_dev_minor = minor;
+        metadata
+    }
+
+    fn far(mount: u64) -> Place {
+        Place::Remote(Lane::Mount(mount))
+    }
+
+    #[test]
+    #[cfg_attr(miri, ignore = "it asks the kernel for a file")]
+    fn a_mount_is_judged_once_and_another_device_of_its_number_anew() {
+        let mounts = Mounts::default();
+        let reads = Cell::new(0);
+        let judge = |mount, minor, table: &str| {
+            mounts.judge_by(&on(mount, minor), || {
+                reads.set(reads.get() + 1);
+                Ok(table.to_owned())
+            })
+        };
+        assert_eq!((judge(22, 1, TABLE), reads.get()), (Place::Local, 1));
+        assert_eq!((judge(22, 1, ""), reads.get()), (Place::Local, 1));
+        assert_eq!((judge(22, 2, ""), reads.get()), (far(22), 2));
+        assert_eq!((judge(22, 2, TABLE), reads.get()), (far(22), 2));
+        assert_eq!((judge(31, 1, TABLE), reads.get()), (Place::Memory, 3));
+        assert_eq!((judge(40, 1, TABLE), reads.get()), (far(40), 4));
+    }
+
+    #[test]
+    #[cfg_attr(miri, ignore = "it asks the kernel for a file")]
+    fn a_table_that_cannot_be_read_is_asked_for_anew_and_a_mount_without_number_never() {
+        let mounts = Mounts::default();
+        let out_of_descriptors = || Err(io::Error::from_raw_os_error(libc::EMFILE));
+        assert_eq!(mounts.judge_by(&on(22, 1), out_of_descriptors), far(22));
+        let table = || Ok(TABLE.to_owned());
+        assert_eq!(mounts.judge_by(&on(22, 1), table), Place::Local);
+        let mut old_kernel = on(22, 1);
+        old_kernel.statx.stx_mask &= !libc::STATX_MNT_ID;
+        let place = mounts.judge_by(&old_kernel, || panic!("it has no number to look for"));
+        assert_eq!(place, far(old_kernel.device()));
+    }
+
+    #[test]
+    #[cfg_attr(miri, ignore = "it asks the kernel for a file")]
+    fn the_kernels_own_table_knows_the_mounts_there_are() {
+        let table = fs::read_to_string("/proc/self/mountinfo").expect("proc");
+        for path in ["/", "/dev", "/proc"] {
+            let file = fs::File::open(path).expect("a directory");
+            let status = syscalls::status_cached(file.as_fd()).expect("its status");
+            let Some(mount) = status.mount() else {
+                assert!(Mounts::default().judge(&status).punt());
+                continue;
+            };
+            // Of a root that was changed into, the table need not know the mount.
+            let filesystem = filesystem_of(&table, mount);
+            let expected = filesystem.map_or(far(mount), |name| judge_filesystem(name, mount));
+            assert_eq!(Mounts::default().judge(&status), expected, "{path}");
+        }
+    }
+
     #[test]
     fn what_may_hang_waits_in_a_queue_of_its_own() {
-        let far = Place::Remote(Lane::Mount(1));
-        assert_eq!((far.lane(), far.punt()), (Some(Lane::Mount(1)), true));
+        assert_eq!((far(1).lane(), far(1).punt()), (Some(Lane::Mount(1)), true));
         for near in [Place::Local, Place::Memory] {
             assert_eq!((near.lane(), near.punt()), (None, false));
         }

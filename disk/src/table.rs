@@ -97,6 +97,21 @@ mod tests {
     }
 
     #[test]
+    fn places_are_told_by_their_numbers() {
+        let table = Table::new(3);
+        let held: Vec<_> = (0..3).filter_map(|_| table.take()).collect();
+        let numbers: Vec<u32> = held.iter().map(|slot| slot.index()).collect();
+        assert_eq!(numbers, [0, 1, 2]);
+        drop(held);
+        let mut emptied = Vec::new();
+        table.tidy(|index| {
+            emptied.push(index);
+            true
+        });
+        assert_eq!(emptied, [0, 1, 2]);
+    }
+
+    #[test]
     fn a_place_that_cannot_be_emptied_is_given_up() {
         let table = Table::new(1);
         drop(table.take());

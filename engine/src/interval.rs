@@ -118,4 +118,17 @@ mod tests {
         let left = until_next(now, Duration::MAX, later);
         assert_eq!(left, Duration::MAX - Duration::from_secs(5));
     }
+
+    #[test]
+    #[cfg_attr(miri, ignore = "it makes an engine, which asks the kernel")]
+    fn a_period_of_nothing_is_a_nanosecond_and_any_other_is_kept() {
+        let mut engine = crate::Engine::new().expect("an engine");
+        let periods = engine.run(async |io| {
+            [Duration::ZERO, Duration::from_secs(3)].map(|period| io.interval(period).period())
+        });
+        assert_eq!(
+            periods.expect("it runs"),
+            [PERIOD_MIN, Duration::from_secs(3)]
+        );
+    }
 }

@@ -241,6 +241,13 @@ mod tests {
         assert_eq!(after(now, Duration::MAX), now + far);
     }
 
+    #[test]
+    fn a_deadline_that_has_passed_says_so() {
+        assert_eq!(Elapsed.to_string(), "the deadline has passed");
+        let error = std::io::Error::from(Elapsed);
+        assert_eq!(error.kind(), std::io::ErrorKind::TimedOut);
+    }
+
     /// Stands still until it is moved.
     struct Still {
         start: Instant,

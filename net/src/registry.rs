@@ -255,6 +255,10 @@ impl fmt::Debug for Registry {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
+    use std::os::unix::net::UnixStream;
+    use std::time::Duration;
+
     use super::*;
 
     const READ: Readiness = Readiness::READABLE;
@@ -309,6 +313,58 @@ mod tests {
         let after = registered(&mut registrations, 3);
         assert!(!registrations.report(before, READ) && registrations.report(after, READ));
         assert_eq!(registrations.free, [before.index]);
+    }
+
+    /// All that is ready, asked for until the kernel has no more to tell.
+    fn ready(reactor: &mut Reactor) -> Vec<(Token, Readiness)> {
+        let turned = reactor.turn(Some(Duration::ZERO));
+        turned.expect("a turn");
+        std::iter::from_fn(|| reactor.take_ready()).collect()
+    }
+
+    #[test]
+    #[cfg_attr(miri, ignore = "it asks the kernel what is ready")]
+    fn the_kernel_is_told_what_the_table_says() {
+        let mut reactor = Reactor::new().expect("an epoll set");
+        let registry = reactor.handle().registry();
+        let errno = |result: io::Result<()>| result.map_err(|error| error.raw_os_error());
+        assert!(registry.is_empty() && ready(&mut reactor).is_empty());
+        let (here, mut there) = UnixStream::pair().expect("a pair");
+        let (read, write, level) = (Interest::READABLE, Interest::WRITABLE, Mode::Level);
+        assert_eq!(
+            errno(registry.reregister(&here, Token(1), read, level)),
+            Err(Some(libc::ENOENT))
+        );
+        assert_eq!(
+            errno(registry.register(&here, Token(1), read, level)),
+            Ok(())
+        );
+        assert_eq!(
+            errno(registry.register(&here, Token(2), read, level)),
+            Err(Some(libc::EEXIST))
+        );
+        assert_eq!((registry.len(), registry.is_empty()), (1, false));
+        assert_eq!(
+            errno(registry.register(&there, Token(5), read, level)),
+            Ok(())
+        );
+        assert_eq!(registry.len(), 2);
+        assert_eq!(ready(&mut reactor), []);
+        there.write_all(b"x").expect("it is taken");
+        assert_eq!(ready(&mut reactor), [(Token(1), READ)]);
+        // Seen and not taken, then of an interest that nobody has any more.
+        reactor.turn(Some(Duration::ZERO)).expect("a turn");
+        assert_eq!(
+            errno(registry.reregister(&here, Token(3), write, level)),
+            Ok(())
+        );
+        assert_eq!(ready(&mut reactor), [(Token(3), WRITE)]);
+        // Seen and not taken, then nobody's.
+        reactor.turn(Some(Duration::ZERO)).expect("a turn");
+        assert_eq!(errno(registry.deregister(&here)), Ok(()));
+        assert_eq!(ready(&mut reactor), []);
+        assert_eq!(errno(registry.deregister(&here)), Err(Some(libc::ENOENT)));
+        assert_eq!(registry.len(), 1);
     }
 
     #[test]

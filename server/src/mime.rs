@@ -224,6 +224,16 @@ mod tests {
     }
 
     #[test]
+    fn the_usual_types_cost_no_allocation() {
+        for path in [
+            "a.html", "a.css", "a.txt", "a.js", "a.json", "a.svg", "a.png",
+        ] {
+            let kind = Types::default().of(path.as_bytes());
+            assert!(matches!(kind, Cow::Borrowed(_)), "{path}: {kind}");
+        }
+    }
+
+    #[test]
     fn text_says_its_charset_and_what_is_no_type_is_named() {
         assert_eq!(
             with_charset("application/xml"),

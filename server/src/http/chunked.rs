@@ -212,9 +212,17 @@ mod tests {
             let body = format!("0\r\nA:{}\r\n\r\n", "t".repeat(bytes - 3));
             Chunked::default().skip(body.as_bytes())
         };
-        let most = TRAILER_BYTES_MAX;
+        let most = 4096;
         assert_eq!(trailer(most), Ok((most + 6, true)));
         assert_eq!(trailer(most + 1), Err(BadChunk));
+    }
+
+    #[test]
+    fn sizes_are_hexadecimal_in_either_case() {
+        for (digits, size) in [("10", 16), ("1f", 31), ("1F", 31), ("1a2", 0x1a2)] {
+            let body = format!("{digits}\r\n{}\r\n0\r\n\r\n", "x".repeat(size));
+            assert_eq!(skipped(body.as_bytes()), Ok((body.len(), true)), "{digits}");
+        }
     }
 
     #[test]

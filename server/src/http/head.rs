@@ -182,6 +182,16 @@ mod tests {
     }
 
     #[test]
+    fn what_is_edited_is_sent() {
+        let mut head = Head::new(Status(200), "d");
+        head.edit().extend_from_slice(b"A: b\r\n");
+        assert_eq!(
+            head.finish(true),
+            b"HTTP/1.1 200 OK\r\nDate: d\r\nServer: ambidex\r\nA: b\r\nConnection: keep-alive\r\n\r\n"
+        );
+    }
+
+    #[test]
     fn dates_are_those_of_http() {
         let head = Head::new(Status(200), "d").date("Last-Modified", 784_111_777);
         let text = String::from_utf8(head.finish(true)).expect("ASCII");

@@ -163,6 +163,7 @@ mod tests {
             ("bytes=-", 10, Whole),
             ("bytes=a-b", 10, Whole),
             ("bytes", 10, Whole),
+            ("lines=1-2", 10, Whole),
             ("Bytes=1-2", 10, Part(1..3)),
             ("bytes = 1-2", 10, Whole),
         ] {

@@ -278,6 +278,7 @@ mod tests {
             "[::ffff:1.2.3.4]:80",
             "[v1.a:b]",
             "a%2fb",
+            "a%2fx",
             "xn--a",
         ] {
             assert!(is_host(host), "{host}");

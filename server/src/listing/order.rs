@@ -122,4 +122,11 @@ mod tests {
             }
         }
     }
+
+    #[test]
+    fn names_alone_are_known_before_the_facts() {
+        for (query, needed) in [("", false), ("?sort=size", true), ("?sort=time", true)] {
+            assert_eq!(Order::parse(query).needs_facts(), needed, "{query}");
+        }
+    }
 }

@@ -76,4 +76,27 @@ mod tests {
         }
         assert_eq!(human(784_111_777).as_deref(), Some("1994-11-06 08:49"));
     }
+
+    /// Two rounds of the 400 years after which the calendar repeats itself.
+    #[test]
+    fn each_day_follows_the_one_before() {
+        let (mut seconds, mut date) = (RANGE.start, (0, 1, 1));
+        while date.0 < 801 {
+            let (year, month, day) = date;
+            assert_eq!(civil(seconds), Some((year, month, day, 0, 0, 0)));
+            let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+            let last = match month {
+                2 if leap => 29,
+                2 => 28,
+                4 | 6 | 9 | 11 => 30,
+                _ => 31,
+            };
+            date = match (month, day) {
+                (12, 31) => (year + 1, 1, 1),
+                _ if day == last => (year, month + 1, 1),
+                _ => (year, month, day + 1),
+            };
+            seconds += 86_400;
+        }
+    }
 }

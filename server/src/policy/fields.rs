@@ -125,8 +125,9 @@ mod tests {
     #[test]
     fn there_is_one_vary() {
         let mut head = HEAD.to_vec();
-        vary(&mut head, "Origin");
-        vary(&mut head, "origin");
+        for on in ["accept-encoding", "Origin", "origin"] {
+            vary(&mut head, on);
+        }
         let text = String::from_utf8_lossy(&head).into_owned();
         assert!(
             text.ends_with("Vary: Accept-Encoding, Origin\r\n"),

@@ -20,6 +20,9 @@ fn hashes_are_told_from_words_and_dates() {
         ("app-3f9a1c2b", false),
         ("app.3f9a1c2.js", false),
         ("deadbeefs.cafebabe.js", false),
+        ("app.A1B2C3D4.js", true),
+        ("app.IMG202401.jpg", false),
+        ("app.photo12345.jpg", false),
         ("3f9a1c2b.d/app.js", false),
         ("", false),
     ] {
