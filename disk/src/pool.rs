@@ -320,6 +320,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "it asks the kernel which pages there are")]
     fn memory_that_is_never_used_is_never_backed() {
         // One use may back a huge page, and the mapping's ends may share one with a neighbour's.
         const FEW: usize = 4 * 512;
