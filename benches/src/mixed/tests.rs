@@ -2,11 +2,13 @@
 
 use std::io::{Read, Write};
 use std::net::TcpListener;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use super::*;
+use crate::tally::Summary;
 
 const HOT_BYTES: usize = 100;
 
@@ -56,6 +58,7 @@ fn options(dir: &Path, targets: Vec<Target>) -> Options {
         },
         rounds: 2,
         slow_disk: None,
+        slow_disk_by: None,
     }
 }
 
@@ -106,7 +109,7 @@ fn what_was_measured_before_a_server_died_is_kept_and_the_others_go_on() {
     let mut benches: Vec<Bench<'_>> = options
         .targets
         .iter()
-        .map(|target| Bench::new(&mut engine, &options, target, &interrupt).unwrap())
+        .map(|target| Bench::new(&mut engine, &options, target, None, &interrupt).unwrap())
         .collect();
     dead.store(true, Ordering::SeqCst);
     let mut cells = Vec::new();
@@ -136,10 +139,45 @@ fn a_file_that_goes_ends_it_and_is_named() {
     let interrupt = Interrupt::default();
     let mut engine = load::engine().unwrap();
     options.files.create_missing(&interrupt).unwrap();
-    let mut bench = Bench::new(&mut engine, &options, &options.targets[0], &interrupt).unwrap();
+    let mut bench =
+        Bench::new(&mut engine, &options, &options.targets[0], None, &interrupt).unwrap();
     std::fs::remove_file(dir.path().join("cold-00007.bin")).unwrap();
     let mut cells = Vec::new();
     let ended = rounds(&mut engine, std::slice::from_mut(&mut bench), &mut cells);
     let told = ended.unwrap_err().to_string();
     assert!(told.contains("cold-00007.bin"), "{told}");
+}
+
+#[test]
+fn a_server_that_does_not_read_from_the_slow_disk_is_not_measured_on_it() {
+    let dir = tempfile::tempdir_in("/var/tmp").unwrap();
+    let url = server(Arc::default());
+    let options = Options {
+        slow_disk: Some(1000),
+        slow_disk_by: Some(Means::Fuse),
+        ..options(dir.path(), vec![Target::of_site("one", &url, Vec::new())])
+    };
+    let interrupt = Interrupt::default();
+    options.files.create_missing(&interrupt).unwrap();
+    let disk = match slow_disks(&options) {
+        Ok(mut disks) => disks.pop().flatten(),
+        Err(error) => return println!("SKIPPED a server beside the slow disk: {error}"),
+    };
+    let mut engine = load::engine().unwrap();
+    let target = &options.targets[0];
+    let bench = Bench::new(&mut engine, &options, target, disk, &interrupt).unwrap();
+    let mut measured = Measurement::default();
+    measured.classes = vec![Summary::default(), Summary::default()];
+    let before = bench.reads();
+    assert_eq!(
+        bench.passed_by(&measured, before),
+        None,
+        "nobody was answered"
+    );
+    measured.classes[1].requests = 1;
+    let told = bench.passed_by(&measured, before).unwrap();
+    assert!(told.contains("no read came to the slow disk"), "{told}");
+    // Read through the mount.
+    std::fs::read(dir.path().join("cold-00003.bin")).unwrap();
+    assert_eq!(bench.passed_by(&measured, before), None);
 }
