@@ -13,7 +13,6 @@ pub mod site;
 #[cfg(test)]
 mod tests;
 
-use std::io::{self, IsTerminal};
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
@@ -153,14 +152,19 @@ struct Bench<'a> {
     lost: bool,
 }
 
-/// Measures all rounds. What was measured before something failed is kept.
+/// Measures all rounds. What was measured before something failed is kept. `begun` is told how many cells
+/// were before one that begins, and its name.
 ///
 /// # Errors
 /// [`Error::Start`] before anything was measured.
 ///
 /// # Blocking
 /// For the whole time.
-pub fn run(options: &Options, interrupt: &Interrupt) -> Result<Outcome, Error> {
+pub fn run(
+    options: &Options,
+    interrupt: &Interrupt,
+    begun: &mut dyn FnMut(usize, &str),
+) -> Result<Outcome, Error> {
     let mut engine = load::engine()?;
     options.files.create_missing(interrupt)?;
     let slow_disks = slow_disks(options)?;
@@ -172,7 +176,7 @@ pub fn run(options: &Options, interrupt: &Interrupt) -> Result<Outcome, Error> {
     let benches =
         targets.map(|(target, disk)| Bench::new(&mut engine, options, target, disk, interrupt));
     let mut benches: Vec<Bench<'_>> = benches.collect::<Result<_, _>>()?;
-    let ended = rounds(&mut engine, &mut benches, &mut outcome.cells);
+    let ended = rounds(&mut engine, &mut benches, &mut outcome.cells, begun);
     outcome.failure = ended.err().map(|error| error.to_string());
     outcome.interrupted = interrupt.is_set();
     Ok(outcome)
@@ -192,17 +196,25 @@ fn rounds(
     engine: &mut Engine,
     benches: &mut [Bench<'_>],
     cells: &mut Vec<Cell>,
+    begun: &mut dyn FnMut(usize, &str),
 ) -> Result<(), Error> {
     let rounds = benches.first().map_or(0, |bench| bench.options.rounds);
+    // Also those of servers that were lost.
+    let mut number = 0..;
     for round in 0..rounds {
         for bench in &mut *benches {
             for condition in Condition::ALL {
+                let number = number.next().unwrap_or_default();
                 if bench.lost || bench.interrupt.is_set() {
-                    break;
+                    continue;
                 }
+                let (name, letter) = (&bench.target.name, condition.letter());
+                begun(
+                    number,
+                    &format!("{name} {letter}, round {}/{rounds}", round + 1),
+                );
                 let measurement = bench.measure(engine, condition)?;
                 bench.lost = measurement.failure.is_some();
-                bench.progress(round, condition, &measurement);
                 cells.push(Cell {
                     target: bench.target.name.clone(),
                     round,
@@ -255,28 +267,6 @@ impl<'a> Bench<'a> {
             slow_disk,
             lost: false,
         })
-    }
-
-    /// A line a cell, for whoever watches.
-    fn progress(&self, round: usize, condition: Condition, measurement: &Measurement) {
-        if !io::stderr().is_terminal() {
-            return;
-        }
-        let rate = |class: usize| {
-            measurement
-                .classes
-                .get(class)
-                .map_or(0.0, |class| class.rate)
-        };
-        eprintln!(
-            "round {}/{} {} {}: {:.0} hot/s, {:.0} cold/s",
-            round + 1,
-            self.options.rounds,
-            self.target.name,
-            condition.letter(),
-            rate(0),
-            rate(1)
-        );
     }
 
     fn measure(&self, engine: &mut Engine, condition: Condition) -> Result<Measurement, Error> {

@@ -269,7 +269,7 @@ fn a_server_that_cannot_start_costs_its_cell_only() {
         rounds: 1,
         program: "false".into(),
     };
-    let outcome = match net::run(&options, &Interrupt::default()) {
+    let outcome = match net::run(&options, &Interrupt::default(), &mut |_, _| ()) {
         Err(Error::Start(text)) => return println!("SKIPPED: {text}"),
         outcome => outcome.expect("an outcome"),
     };

@@ -7,10 +7,11 @@ use std::fs;
 use std::io::{self, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
+use std::process::Command;
 use std::sync::mpsc::{self, Sender};
 use std::thread;
 
-use common::{INTERRUPTED, Running, complaint, json, run};
+use common::{INTERRUPTED, PROGRAM, Running, complaint, json, run, skipped};
 use rustix::process::Signal;
 
 /// Answers every request alike, and tells of each.
@@ -115,6 +116,28 @@ fn results_become_a_page_and_a_comparison() {
     let refused = run(&["compare", &a, &c]);
     assert_eq!(refused.status.code(), Some(2));
     assert!(complaint(&refused).contains("connections is 2 in one and 3 in the other"));
+}
+
+#[test]
+fn a_bar_is_drawn_on_a_terminal_only() {
+    let url = server(mpsc::channel().0);
+    let arguments = format!("http {url} --rounds 2 --runtime 0.2 --warm-up 0");
+    // The first thing that is drawn.
+    let name = "round 1/2";
+    let words: Vec<&str> = arguments.split(' ').collect();
+    assert!(!complaint(&run(&words)).contains(name));
+    let mut script = Command::new("script");
+    script.args(["-qec", &format!("{PROGRAM} {arguments}"), "/dev/null"]);
+    match script.env("TERM", "xterm").output() {
+        Err(error) => skipped(
+            "a_bar_is_drawn_on_a_terminal_only",
+            &format!("script: {error}"),
+        ),
+        Ok(output) => {
+            let drawn = String::from_utf8_lossy(&output.stdout);
+            assert!(output.status.success() && drawn.contains(name), "{drawn}");
+        }
+    }
 }
 
 #[test]

@@ -8,13 +8,14 @@ use ambidex::clock::{Clock, Real};
 use ambidex_bench::Error;
 use ambidex_bench::cold::Files;
 use ambidex_bench::interrupt::Interrupt;
-use ambidex_bench::mixed::{self, Options, Server, Site, Target, site};
+use ambidex_bench::mixed::{self, Condition, Options, Server, Site, Target, site};
 use ambidex_bench::parse::{self, Url};
 use ambidex_bench::report::{Context, Mixed};
 use ambidex_bench::slow_disk::Means;
 use clap::Args;
 
 use super::common::{Common, connections, each_once};
+use super::progress::Progress;
 use crate::{exit_code, print, start_error};
 
 /// Unless another is asked for: all of it is to end within two minutes.
@@ -178,7 +179,10 @@ pub(crate) fn run(args: MixedArgs) -> Result<ExitCode, Error> {
         slow_disk: args.slow_disk,
         slow_disk_by: args.slow_disk_by,
     };
-    let outcome = mixed::run(&options, &interrupt)?;
+    let cells = options.rounds * options.targets.len() * Condition::ALL.len();
+    let progress = Progress::of(cells, options.window.total());
+    let outcome = mixed::run(&options, &interrupt, &mut progress.cells())?;
+    drop(progress);
     let report = Mixed {
         context: &context,
         options: &options,

@@ -5,7 +5,7 @@
 //! while disturbs all of them; each figure is the median of its rounds. A server is started for
 //! each turn, and ends with the pipe to this process: whatever ends us ends it.
 
-use std::io::{self, BufRead, BufReader, IsTerminal, Write};
+use std::io::{self, BufRead, BufReader, Write};
 use std::net::SocketAddr;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
@@ -79,14 +79,19 @@ impl Outcome {
     }
 }
 
-/// Measures all rounds. A server that fails costs its cell only.
+/// Measures all rounds. A server that fails costs its cell only. `begun` is told how many cells were
+/// before one that begins, and its name.
 ///
 /// # Errors
 /// [`Error::Start`] if this process cannot be set up.
 ///
 /// # Blocking
 /// For the whole time.
-pub fn run(options: &Options, interrupt: &Interrupt) -> Result<Outcome, Error> {
+pub fn run(
+    options: &Options,
+    interrupt: &Interrupt,
+    begun: &mut dyn FnMut(usize, &str),
+) -> Result<Outcome, Error> {
     let processors = match machine::processors()[..] {
         [server, client, ..] => Some((server, client)),
         _ => None,
@@ -101,29 +106,17 @@ pub fn run(options: &Options, interrupt: &Interrupt) -> Result<Outcome, Error> {
     };
     for round in 0..options.rounds {
         for engine in &options.engines {
+            let name = format!("{engine}, round {}/{}", round + 1, options.rounds);
+            begun(outcome.cells.len(), &name);
             let cell = measure(options, *engine, round, processors, interrupt);
             if interrupt.is_set() {
                 outcome.interrupted = true;
                 return Ok(outcome);
             }
-            progress(options, &cell);
             outcome.cells.push(cell);
         }
     }
     Ok(outcome)
-}
-
-/// A line a cell, for whoever watches.
-fn progress(options: &Options, cell: &Cell) {
-    if !io::stderr().is_terminal() {
-        return;
-    }
-    let (round, rounds, engine) = (cell.round + 1, options.rounds, cell.engine);
-    let said = match &cell.failure {
-        Some(why) => why.clone(),
-        None => format!("{:.0} messages/s", cell.outcome.summary.rate),
-    };
-    let _ = writeln!(io::stderr(), "round {round}/{rounds} {engine}: {said}");
 }
 
 fn measure(

@@ -67,11 +67,18 @@ fn each_class_is_measured_with_and_without_the_other() {
     let dir = tempfile::tempdir_in("/var/tmp").unwrap();
     let url = server(Arc::default());
     let targets = ["one", "two"].map(|name| Target::of_site(name, &url, Vec::new()));
+    let mut names = Vec::new();
     let outcome = run(
         &options(dir.path(), targets.to_vec()),
         &Interrupt::default(),
+        &mut |number, name| {
+            assert_eq!(number, names.len());
+            names.push(name.to_owned());
+        },
     )
     .unwrap();
+    assert_eq!(names.len(), 16);
+    assert_eq!(names[5], "two B, round 1/2");
     assert_eq!(
         (outcome.cells.len(), outcome.failure.as_deref()),
         (16, None)
@@ -113,7 +120,7 @@ fn what_was_measured_before_a_server_died_is_kept_and_the_others_go_on() {
         .collect();
     dead.store(true, Ordering::SeqCst);
     let mut cells = Vec::new();
-    rounds(&mut engine, &mut benches, &mut cells).unwrap();
+    rounds(&mut engine, &mut benches, &mut cells, &mut |_, _| ()).unwrap();
     let of = |name| cells.iter().filter(move |cell| cell.target == name);
     let failures: Vec<&str> = of("dying")
         .filter_map(|cell| cell.measurement.failure.as_deref())
@@ -143,7 +150,8 @@ fn a_file_that_goes_ends_it_and_is_named() {
         Bench::new(&mut engine, &options, &options.targets[0], None, &interrupt).unwrap();
     std::fs::remove_file(dir.path().join("cold-00007.bin")).unwrap();
     let mut cells = Vec::new();
-    let ended = rounds(&mut engine, std::slice::from_mut(&mut bench), &mut cells);
+    let benches = std::slice::from_mut(&mut bench);
+    let ended = rounds(&mut engine, benches, &mut cells, &mut |_, _| ());
     let told = ended.unwrap_err().to_string();
     assert!(told.contains("cold-00007.bin"), "{told}");
 }
