@@ -127,6 +127,12 @@ pub fn run(
     if options.active > options.pairs.iter().min().copied().unwrap_or_default() {
         return Err(Error::Start("-a: there are not so many pairs".to_owned()));
     }
+    if options.active.checked_add(options.writes).is_none() {
+        return Err(Error::Start(format!(
+            "-w {}: with the {} of -a these are more bytes than can be counted",
+            options.writes, options.active
+        )));
+    }
     // Both ends, and a copy of the watched end for tasks, which own their sockets. A number from
     // where the other ends start on is refused if the limit is below that.
     let most = (most as u64).saturating_mul(3);

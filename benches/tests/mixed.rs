@@ -5,11 +5,10 @@ mod common;
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::Output;
 use std::thread;
-use std::time::Duration;
 
-use common::{INTERRUPTED, PROGRAM, Running, complaint, json, run, skipped};
+use common::{GLANCE, INTERRUPTED, PROGRAM, Running, complaint, json, run, skipped};
 use rustix::mount::{UnmountFlags, unmount};
 use rustix::process::Signal;
 
@@ -21,18 +20,8 @@ fn an_interrupted_mix_leaves_no_server_and_no_files() {
         "#!/bin/sh\necho \"$$ $2\" > {}\nkill -INT $PPID\nexec {PROGRAM} \"$@\"\n",
         record.display()
     );
+    common::script(&script, &text);
     let script = script.to_str().unwrap();
-    // By a process of its own: while a child that another test starts has our descriptors, what we have
-    // open for writing cannot be run.
-    let mut writing = Command::new("sh");
-    writing.args([
-        "-c",
-        "printf %s \"$1\" >\"$2\" && chmod 755 \"$2\"",
-        "sh",
-        &text,
-        script,
-    ]);
-    assert!(writing.status().unwrap().success());
     let output = run(&["mixed", "--serve", script, "--engine", "threads", "--json"]);
     assert_eq!(
         output.status.code(),
@@ -89,8 +78,6 @@ fn our_own_server_is_measured_without_being_told_of_any() {
     assert!(cells[0]["server_cpu_seconds"].is_number(), "{}", cells[0]);
 }
 
-/// How often to look whether something is there that nobody tells of.
-const GLANCE: Duration = Duration::from_millis(5);
 /// Reads a second of a slow disk.
 const IOPS: f64 = 20.0;
 

@@ -11,7 +11,7 @@ use std::process::Command;
 use std::sync::mpsc::{self, Sender};
 use std::thread;
 
-use common::{INTERRUPTED, PROGRAM, Running, complaint, json, run, skipped};
+use common::{GLANCE, INTERRUPTED, PROGRAM, Running, complaint, json, run, skipped};
 use rustix::process::Signal;
 
 /// Answers every request alike, and tells of each.
@@ -93,6 +93,34 @@ fn an_interrupted_round_is_kept_and_marked() {
         table.contains("round 1 does not count: interrupted after"),
         "{table}"
     );
+}
+
+/// Processor time of a process, in ticks; proc_pid_stat(5).
+fn ticks(pid: u32) -> u64 {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let (_, fields) = stat.rsplit_once(')').unwrap();
+    let times = fields.split_whitespace().skip(11).take(2);
+    times.map(|time| time.parse::<u64>().unwrap()).sum()
+}
+
+#[test]
+fn an_interrupt_ends_scale_in_the_middle_of_a_run() {
+    for engine in ["poll", "hybrid-tokens", "hybrid"] {
+        let words = ["scale", "-n", "10", "-w", "1000000000000", "--json"];
+        let mut running = Running::start(&[&words[..], &["--engine", engine]].concat());
+        let pid = running.child().id();
+        // More than it takes to begin the first run, which takes days.
+        while ticks(pid) < 8 {
+            assert!(running.child().try_wait().unwrap().is_none(), "{engine}");
+            thread::sleep(GLANCE);
+        }
+        running.signal(Signal::INT);
+        let output = running.finish();
+        assert_eq!(output.status.code(), Some(INTERRUPTED), "{engine}");
+        let result = json(&output);
+        assert_eq!(result["interrupted"], true);
+        assert_eq!(result["cells"].as_array().map(Vec::len), Some(0));
+    }
 }
 
 #[test]
@@ -184,6 +212,7 @@ fn bad_combinations_are_refused_with_a_reason() {
             &["http", "http://127.0.0.1:1/"],
             "is the server running there?",
         ),
+        (&["scale", "-w", "18446744073709551615"], "-w"),
         (&["mixed", "--server-pid", "1"], "ours are known"),
         (&["mixed", "--url", "http://127.0.0.1:1/"], "--directory"),
     ] {

@@ -82,6 +82,17 @@ fn more_active_than_pairs_is_refused() {
 }
 
 #[test]
+fn more_bytes_than_can_be_counted_are_refused() {
+    let wrong = Options {
+        writes: usize::MAX - 1,
+        ..options(Watcher::Poll)
+    };
+    let refused = run(&wrong, &Interrupt::default(), &mut |_, _| ());
+    let told = refused.expect_err("it overflows").to_string();
+    assert!(told.starts_with("-w 18446744073709551614: "), "{told}");
+}
+
+#[test]
 fn an_interrupt_ends_it() {
     let outcome =
         run(&options(Watcher::Poll), &Interrupt::set(), &mut |_, _| ()).expect("descriptors");

@@ -3,13 +3,21 @@
 #![allow(dead_code, reason = "no suite needs all of it")]
 
 use std::io::{self, Write};
+use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_ambidex-bench");
 pub(crate) const INTERRUPTED: i32 = 130;
+/// How often to look for what nobody tells of.
+pub(crate) const GLANCE: Duration = Duration::from_millis(5);
+/// What has not ended by then never does.
+const GUARD: Duration = Duration::from_secs(60);
 
 /// A run of the program to its end.
 pub(crate) fn run(arguments: &[&str]) -> Output {
@@ -29,6 +37,15 @@ pub(crate) fn complaint(output: &Output) -> String {
 /// Says that a test did not run, past the capture of a test that passes.
 pub(crate) fn skipped(test: &str, reason: &str) {
     let _ = writeln!(io::stderr(), "SKIPPED {test}: {reason}");
+}
+
+/// Writes a program. By a process of its own: while a child that another test starts has our descriptors,
+/// what we have open for writing cannot be run.
+pub(crate) fn script(path: &Path, text: &str) {
+    let mut writing = Command::new("sh");
+    let words = "printf %s \"$1\" >\"$2\" && chmod 755 \"$2\"";
+    writing.args(["-c", words, "sh", text]).arg(path);
+    assert!(writing.status().unwrap().success());
 }
 
 pub(crate) fn signal(pid: u32, signal: Signal) {
@@ -51,13 +68,29 @@ impl Running {
         self.0.as_mut().unwrap()
     }
 
+    /// Writes a program. By a process of its own: while a child that another test starts has our descriptors,
+    /// what we have open for writing cannot be run.
+    pub(crate) fn script(path: &Path, text: &str) {
+        let mut writing = Command::new("sh");
+        let words = "printf %s \"$1\" >\"$2\" && chmod 755 \"$2\"";
+        writing.args(["-c", words, "sh", text]).arg(path);
+        assert!(writing.status().unwrap().success());
+    }
+
     pub(crate) fn signal(&mut self, number: Signal) {
         signal(self.child().id(), number);
     }
 
     /// Waits until it has ended by itself.
     pub(crate) fn finish(mut self) -> Output {
-        self.0.take().unwrap().wait_with_output().unwrap()
+        let child = self.0.take().unwrap();
+        let (id, (sender, receiver)) = (child.id(), mpsc::channel());
+        thread::spawn(move || sender.send(child.wait_with_output()));
+        let ended = receiver.recv_timeout(GUARD);
+        if ended.is_err() {
+            signal(id, Signal::KILL);
+        }
+        ended.expect("it goes on").unwrap()
     }
 }
 
