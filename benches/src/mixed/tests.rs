@@ -174,8 +174,10 @@ fn a_server_that_does_not_read_from_the_slow_disk_is_not_measured_on_it() {
     let mut engine = load::engine().unwrap();
     let target = &options.targets[0];
     let bench = Bench::new(&mut engine, &options, target, disk, &interrupt).unwrap();
-    let mut measured = Measurement::default();
-    measured.classes = vec![Summary::default(), Summary::default()];
+    let mut measured = Measurement {
+        classes: vec![Summary::default(), Summary::default()],
+        ..Measurement::default()
+    };
     let before = bench.reads();
     assert_eq!(
         bench.passed_by(&measured, before),
