@@ -8,6 +8,7 @@ pub(crate) mod http;
 pub(crate) mod mixed;
 pub(crate) mod net;
 pub(crate) mod probe;
+mod progress;
 pub(crate) mod report;
 pub(crate) mod scale;
 pub(crate) mod serve;

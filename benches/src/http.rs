@@ -57,14 +57,19 @@ pub struct Outcome {
     pub interrupted: bool,
 }
 
-/// Measures all rounds. One that does not count ends them.
+/// Measures all rounds. One that does not count ends them. `begun` is told how many were before one that
+/// begins, and its name.
 ///
 /// # Errors
 /// [`Error::Start`] before anything was measured, else [`Error::Run`].
 ///
 /// # Blocking
 /// For the whole time.
-pub fn run(options: &Options, interrupt: &Interrupt) -> Result<Outcome, Error> {
+pub fn run(
+    options: &Options,
+    interrupt: &Interrupt,
+    begun: &mut dyn FnMut(usize, &str),
+) -> Result<Outcome, Error> {
     let mut engine = load::engine()?;
     let address = load::resolve(&options.url)?;
     let asks = asks(&mut engine, address, options, interrupt)?;
@@ -77,6 +82,7 @@ pub fn run(options: &Options, interrupt: &Interrupt) -> Result<Outcome, Error> {
         if interrupt.is_set() {
             break;
         }
+        begun(round, &format!("round {}/{}", round + 1, options.rounds));
         let supply = supply(asks.clone(), options, round);
         let mut class = Class::new(address, options.connections, supply)
             .open(options.interval)

@@ -68,6 +68,14 @@ pub struct Window {
     pub runtime: Duration,
 }
 
+impl Window {
+    /// All of it.
+    #[must_use]
+    pub fn total(&self) -> Duration {
+        self.warm_up.saturating_add(self.runtime)
+    }
+}
+
 /// What was seen in one window.
 #[derive(Clone, Debug, Default)]
 pub struct Measurement {

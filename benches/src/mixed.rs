@@ -13,9 +13,7 @@ pub mod site;
 #[cfg(test)]
 mod tests;
 
-use std::io::{self, IsTerminal};
 use std::net::SocketAddr;
-use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -26,7 +24,7 @@ use crate::cold::{Evicted, Files, Rotation};
 use crate::interrupt::Interrupt;
 use crate::load::{self, Ask, Class, Measurement, Supply, Window};
 use crate::parse::Url;
-use crate::slow_disk::SlowDisk;
+use crate::slow_disk::{Means, SlowDisk};
 use crate::usage::Meter;
 
 pub use server::Server;
@@ -51,6 +49,8 @@ pub struct Options {
     pub rounds: usize,
     /// Reads a second that the disk does in conditions B and D.
     pub slow_disk: Option<u64>,
+    /// What is to slow it; the first that this machine allows, if not given.
+    pub slow_disk_by: Option<Means>,
 }
 
 /// A server to be measured.
@@ -135,6 +135,8 @@ pub struct Outcome {
     pub interrupted: bool,
     /// Why it ended before its time, if not for that.
     pub failure: Option<String>,
+    /// What slowed the disk, if it was to be slow.
+    pub slow_disk_by: Option<Means>,
 }
 
 /// A server, as it is measured.
@@ -150,41 +152,69 @@ struct Bench<'a> {
     lost: bool,
 }
 
-/// Measures all rounds. What was measured before something failed is kept.
+/// Measures all rounds. What was measured before something failed is kept. `begun` is told how many cells
+/// were before one that begins, and its name.
 ///
 /// # Errors
 /// [`Error::Start`] before anything was measured.
 ///
 /// # Blocking
 /// For the whole time.
-pub fn run(options: &Options, interrupt: &Interrupt) -> Result<Outcome, Error> {
+pub fn run(
+    options: &Options,
+    interrupt: &Interrupt,
+    begun: &mut dyn FnMut(usize, &str),
+) -> Result<Outcome, Error> {
     let mut engine = load::engine()?;
     options.files.create_missing(interrupt)?;
-    let targets = options.targets.iter();
-    let benches = targets.map(|target| Bench::new(&mut engine, options, target, interrupt));
+    let slow_disks = slow_disks(options)?;
+    let mut outcome = Outcome {
+        slow_disk_by: slow_disks.iter().flatten().map(SlowDisk::means).next(),
+        ..Outcome::default()
+    };
+    let targets = options.targets.iter().zip(slow_disks);
+    let benches =
+        targets.map(|(target, disk)| Bench::new(&mut engine, options, target, disk, interrupt));
     let mut benches: Vec<Bench<'_>> = benches.collect::<Result<_, _>>()?;
-    let mut outcome = Outcome::default();
-    let ended = rounds(&mut engine, &mut benches, &mut outcome.cells);
+    let ended = rounds(&mut engine, &mut benches, &mut outcome.cells, begun);
     outcome.failure = ended.err().map(|error| error.to_string());
     outcome.interrupted = interrupt.is_set();
     Ok(outcome)
+}
+
+/// One for each target, or none.
+fn slow_disks(options: &Options) -> Result<Vec<Option<SlowDisk>>, Error> {
+    if options.slow_disk.is_none() {
+        return Ok(options.targets.iter().map(|_| None).collect());
+    }
+    let targets: Vec<&[u32]> = options.targets.iter().map(|one| &one.pids[..]).collect();
+    let disks = SlowDisk::for_each(&targets, &options.files.dir, options.slow_disk_by)?;
+    Ok(disks.into_iter().map(Some).collect())
 }
 
 fn rounds(
     engine: &mut Engine,
     benches: &mut [Bench<'_>],
     cells: &mut Vec<Cell>,
+    begun: &mut dyn FnMut(usize, &str),
 ) -> Result<(), Error> {
     let rounds = benches.first().map_or(0, |bench| bench.options.rounds);
+    // Also those of servers that were lost.
+    let mut number = 0..;
     for round in 0..rounds {
         for bench in &mut *benches {
             for condition in Condition::ALL {
+                let number = number.next().unwrap_or_default();
                 if bench.lost || bench.interrupt.is_set() {
-                    break;
+                    continue;
                 }
+                let (name, letter) = (&bench.target.name, condition.letter());
+                begun(
+                    number,
+                    &format!("{name} {letter}, round {}/{rounds}", round + 1),
+                );
                 let measurement = bench.measure(engine, condition)?;
                 bench.lost = measurement.failure.is_some();
-                bench.progress(round, condition, &measurement);
                 cells.push(Cell {
                     target: bench.target.name.clone(),
                     round,
@@ -202,6 +232,7 @@ impl<'a> Bench<'a> {
         engine: &mut Engine,
         options: &'a Options,
         target: &'a Target,
+        slow_disk: Option<SlowDisk>,
         interrupt: &'a Interrupt,
     ) -> Result<Bench<'a>, Error> {
         let address = load::resolve(&target.hot)?;
@@ -221,7 +252,6 @@ impl<'a> Bench<'a> {
                 )));
             }
         }
-        let around = |_| SlowDisk::around(&target.pids, Path::new(&options.files.dir));
         Ok(Bench {
             options,
             interrupt,
@@ -234,31 +264,9 @@ impl<'a> Bench<'a> {
                 content: None,
                 ticket: 0,
             },
-            slow_disk: options.slow_disk.map(around).transpose()?,
+            slow_disk,
             lost: false,
         })
-    }
-
-    /// A line a cell, for whoever watches.
-    fn progress(&self, round: usize, condition: Condition, measurement: &Measurement) {
-        if !io::stderr().is_terminal() {
-            return;
-        }
-        let rate = |class: usize| {
-            measurement
-                .classes
-                .get(class)
-                .map_or(0.0, |class| class.rate)
-        };
-        eprintln!(
-            "round {}/{} {} {}: {:.0} hot/s, {:.0} cold/s",
-            round + 1,
-            self.options.rounds,
-            self.target.name,
-            condition.letter(),
-            rate(0),
-            rate(1)
-        );
     }
 
     fn measure(&self, engine: &mut Engine, condition: Condition) -> Result<Measurement, Error> {
@@ -278,12 +286,36 @@ impl<'a> Bench<'a> {
                 files.evict_all(self.interrupt)?;
                 let supply = Evicted::start(files, asks())?;
                 let cold: Rc<dyn Supply> = supply.clone();
+                let reads = self.reads();
                 let measured = self.run_clients(engine, hot, Some(cold), self.options.slow_disk);
                 supply.finish()?;
-                measured
+                let mut measured = measured?;
+                if measured.failure.is_none() {
+                    measured.failure = self.passed_by(&measured, reads);
+                }
+                Ok(measured)
             }
             Condition::Alone => self.run_clients(engine, hot, None, None),
         }
+    }
+
+    /// Reads that came to the slow disk so far, if it counts them.
+    fn reads(&self) -> Option<u64> {
+        self.slow_disk.as_ref().and_then(SlowDisk::reads)
+    }
+
+    /// Why `measured` is not of the slow disk, which had `before` reads before it: a server may keep
+    /// files open, or live in another mount namespace.
+    fn passed_by(&self, measured: &Measurement, before: Option<u64>) -> Option<String> {
+        let cold = measured.classes.last()?;
+        if cold.requests == 0 || before.is_none() || before != self.reads() {
+            return None;
+        }
+        Some(format!(
+            "cold requests were answered, and no read came to the slow disk: does the server see the \
+             mount on {}, and open files anew?",
+            self.options.files.dir.display()
+        ))
     }
 
     /// Runs `hot` hot clients, and others that ask for what `cold` supplies, on a disk limited to

@@ -10,7 +10,7 @@ mod engine;
 mod pairs;
 mod watch;
 
-use std::io::{self, IsTerminal, Write};
+use std::io;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -110,17 +110,28 @@ pub struct Outcome {
     pub interrupted: bool,
 }
 
-/// Measures all rounds. Who cannot watch so many is told so, and the others go on.
+/// Measures all rounds. Who cannot watch so many is told so, and the others go on. `begun` is told how many
+/// cells were before one that begins, and its name.
 ///
 /// # Errors
 /// [`Error::Start`] if so many pairs cannot be made.
 ///
 /// # Blocking
 /// For the whole time.
-pub fn run(options: &Options, interrupt: &Interrupt) -> Result<Outcome, Error> {
+pub fn run(
+    options: &Options,
+    interrupt: &Interrupt,
+    begun: &mut dyn FnMut(usize, &str),
+) -> Result<Outcome, Error> {
     let most = options.pairs.iter().max().copied().unwrap_or_default();
     if options.active > options.pairs.iter().min().copied().unwrap_or_default() {
         return Err(Error::Start("-a: there are not so many pairs".to_owned()));
+    }
+    if options.active.checked_add(options.writes).is_none() {
+        return Err(Error::Start(format!(
+            "-w {}: with the {} of -a these are more bytes than can be counted",
+            options.writes, options.active
+        )));
     }
     // Both ends, and a copy of the watched end for tasks, which own their sockets. A number from
     // where the other ends start on is refused if the limit is below that.
@@ -133,6 +144,9 @@ pub fn run(options: &Options, interrupt: &Interrupt) -> Result<Outcome, Error> {
             .map_err(|error| Error::Start(format!("cannot make {number} pairs: {error}")))?;
         for round in 0..options.rounds {
             for watcher in &options.watchers {
+                let (name, rounds) = (watcher.name(), options.rounds);
+                let name = format!("{name} of {number} pairs, round {}/{rounds}", round + 1);
+                begun(outcome.cells.len(), &name);
                 let runs = runs(*watcher, &pairs, options, interrupt);
                 if interrupt.is_set() {
                     outcome.interrupted = true;
@@ -149,10 +163,6 @@ pub fn run(options: &Options, interrupt: &Interrupt) -> Result<Outcome, Error> {
                     runs,
                     failure,
                 });
-            }
-            if io::stderr().is_terminal() {
-                let (round, rounds) = (round + 1, options.rounds);
-                let _ = writeln!(io::stderr(), "{number} pairs: round {round}/{rounds}");
             }
         }
     }

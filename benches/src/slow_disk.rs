@@ -1,73 +1,86 @@
-//! A slow disk: a limit on the reads per second of one server, by cgroup v1's blkio controller
-//! (the kernel's Documentation/admin-guide/cgroup-v1/blkio-controller.rst).
+//! A slow disk: one that does so many reads a second, by whatever this machine allows.
+//!
+//! [`Means::Blkio`] slows a real disk for one server; [`Means::Fuse`] puts a filesystem of this process
+//! over the cold files. A server may treat the two differently, so figures of one are not to be compared
+//! with figures of the other.
 
-use std::fs;
+mod blkio;
+mod fuse;
+
+use std::fmt;
 use std::io;
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::path::Path;
+use std::rc::Rc;
 
-use rustix::fs::{major, minor};
+use clap::ValueEnum;
 
 use crate::Error;
+use blkio::Group;
+use fuse::Mount;
 
-const ROOT: &str = "/sys/fs/cgroup/blkio";
-const READ_IOPS: &str = "blkio.throttle.read_iops_device";
-/// Tries to remove the group: a thread that is ending keeps it for a moment.
-const REMOVALS_MAX: u32 = 100;
-const REMOVAL_PAUSE: std::time::Duration = std::time::Duration::from_millis(10);
+/// What slows the disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Means {
+    /// cgroup v1's blkio controller
+    Blkio,
+    /// A FUSE filesystem over the cold files
+    Fuse,
+}
 
-/// A control group around a server, without a limit at first. Dropping it moves the server back to
-/// where it was and removes the group.
+impl fmt::Display for Means {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Means::Blkio => "blkio",
+            Means::Fuse => "fuse",
+        })
+    }
+}
+
+/// The disk of one server, without a limit at first. What was set up for it goes with it.
 #[derive(Debug)]
-pub struct SlowDisk {
-    group: PathBuf,
-    /// `MAJOR:MINOR` of the disk.
-    device: String,
-    /// Where each process came from.
-    origins: Vec<(u32, PathBuf)>,
+pub struct SlowDisk(Brake);
+
+#[derive(Debug)]
+enum Brake {
+    Blkio(Group),
+    /// Of all servers.
+    Fuse(Rc<Mount>),
 }
 
 impl SlowDisk {
-    /// Puts the processes `pids`, with all their threads, into a group of their own, which can be
-    /// limited on the disk that holds `dir`.
+    /// One for each of `servers`, which are known by their processes and read files of `dir`: by `means`,
+    /// or by the first that this machine allows.
     ///
     /// # Errors
-    /// [`Error::Start`]: no cgroup v1, no root, or `dir` is on no disk.
-    pub fn around(pids: &[u32], dir: &Path) -> Result<SlowDisk, Error> {
-        let refused = |error: io::Error| {
-            Error::Start(format!(
-                "--slow-disk needs root, cgroup v1 at {ROOT} and the cold files on a local disk: {error}; \
-                 else leave it out and put them on a disk that is slow by itself"
-            ))
-        };
-        let device = disk_of(dir).map_err(refused)?;
-        // One for each server that is measured.
-        static GROUPS: AtomicU32 = AtomicU32::new(0);
-        let number = GROUPS.fetch_add(1, Ordering::Relaxed);
-        let name = format!("ambidex-bench-{}-{number}", std::process::id());
-        let group = Path::new(ROOT).join(name);
-        fs::create_dir(&group).map_err(refused)?;
-        // Made first, so that a failure below still takes everything back.
-        let mut slow_disk = SlowDisk {
-            group,
-            device,
-            origins: Vec::new(),
-        };
-        slow_disk.limit(0).map_err(refused)?;
-        for pid in pids {
-            slow_disk.attach(*pid).map_err(|error| {
-                Error::Start(format!("--slow-disk cannot have process {pid}: {error}"))
-            })?;
+    /// [`Error::Start`] with the reason for each means that was tried.
+    pub fn for_each(
+        servers: &[&[u32]],
+        dir: &Path,
+        means: Option<Means>,
+    ) -> Result<Vec<SlowDisk>, Error> {
+        let mut refusals = String::new();
+        for one in Means::value_variants() {
+            if means.is_some_and(|means| means != *one) {
+                continue;
+            }
+            match by(*one, servers, dir) {
+                Ok(disks) => return Ok(disks),
+                Err(why) => refusals += &format!("{one}: {why}; "),
+            }
         }
-        Ok(slow_disk)
+        Err(Error::Start(format!(
+            "--slow-disk cannot be had. {refusals}else leave it out and put the cold files on a disk \
+             that is slow by itself"
+        )))
     }
 
-    fn attach(&mut self, pid: u32) -> io::Result<()> {
-        let table = fs::read_to_string(format!("/proc/{pid}/cgroup"))?;
-        let origin = blkio_path(&table).ok_or(io::ErrorKind::Unsupported)?;
-        self.origins.push((pid, origin));
-        fs::write(self.group.join("cgroup.procs"), pid.to_string())
+    /// What slows it.
+    #[must_use]
+    pub fn means(&self) -> Means {
+        match self.0 {
+            Brake::Blkio(_) => Means::Blkio,
+            Brake::Fuse(_) => Means::Fuse,
+        }
     }
 
     /// Limits the reads a second, of those that wait already too; 0 lifts the limit.
@@ -75,70 +88,44 @@ impl SlowDisk {
     /// # Errors
     /// Those of writing the control file.
     pub fn limit(&self, reads_per_second: u64) -> io::Result<()> {
-        let line = format!("{} {reads_per_second}", self.device);
-        fs::write(self.group.join(READ_IOPS), line)
-    }
-
-    /// Moves every process back: those that were put here, and those they have started since.
-    fn empty(&self) {
-        for (pid, origin) in &self.origins {
-            // A process may have ended, which is as good as moved.
-            let _ = fs::write(origin.join("cgroup.procs"), pid.to_string());
-        }
-        let origin = self
-            .origins
-            .first()
-            .map_or(Path::new(ROOT), |(_, path)| path);
-        let members = fs::read_to_string(self.group.join("cgroup.procs")).unwrap_or_default();
-        for pid in members.lines() {
-            let _ = fs::write(origin.join("cgroup.procs"), pid);
-        }
-    }
-}
-
-impl Drop for SlowDisk {
-    fn drop(&mut self) {
-        // First the limit: reads in flight would else go on at its pace.
-        let _ = self.limit(0);
-        for tries_left in (0..REMOVALS_MAX).rev() {
-            self.empty();
-            match fs::remove_dir(&self.group) {
-                Err(error) if tries_left == 0 => {
-                    eprintln!("ambidex-bench: removing {}: {error}", self.group.display());
-                }
-                Err(_) => std::thread::sleep(REMOVAL_PAUSE),
-                Ok(()) => return,
+        match &self.0 {
+            Brake::Blkio(group) => group.limit(reads_per_second),
+            Brake::Fuse(mount) => {
+                mount.limit(reads_per_second);
+                Ok(())
             }
         }
     }
+
+    /// Reads that it was asked for so far, if it knows.
+    #[must_use]
+    pub fn reads(&self) -> Option<u64> {
+        match &self.0 {
+            Brake::Blkio(_) => None,
+            Brake::Fuse(mount) => Some(mount.reads()),
+        }
+    }
 }
 
-/// The group that a process is in, from the text of its /proc/PID/cgroup; cgroups(7).
-fn blkio_path(table: &str) -> Option<PathBuf> {
-    let path = table.lines().find_map(|line| {
-        let (controllers, path) = line.split_once(':')?.1.split_once(':')?;
-        controllers
-            .split(',')
-            .any(|name| name == "blkio")
-            .then_some(path)
-    })?;
-    Some(Path::new(ROOT).join(path.trim_start_matches('/')))
-}
-
-/// `MAJOR:MINOR` of the whole disk under `dir`: the controller refuses partitions.
-fn disk_of(dir: &Path) -> io::Result<String> {
-    let device = fs::metadata(dir)?.dev();
-    let node = format!("{}:{}", major(device), minor(device));
-    let sys = Path::new("/sys/dev/block").join(&node);
-    if !sys.exists() {
-        let what = format!("{} is on no block device", dir.display());
-        return Err(io::Error::new(io::ErrorKind::Unsupported, what));
+fn by(means: Means, servers: &[&[u32]], dir: &Path) -> Result<Vec<SlowDisk>, String> {
+    match means {
+        Means::Blkio => {
+            let disks = servers.iter().map(|pids| {
+                let group = Group::around(pids, dir)?;
+                Ok(SlowDisk(Brake::Blkio(group)))
+            });
+            disks.collect()
+        }
+        Means::Fuse => {
+            let mount = Mount::over(dir)
+                .map_err(|error| format!("it needs /dev/fuse, and fusermount3 or root: {error}"))?;
+            let mount = Rc::new(mount);
+            let disks = servers
+                .iter()
+                .map(|_| SlowDisk(Brake::Fuse(Rc::clone(&mount))));
+            Ok(disks.collect())
+        }
     }
-    if !sys.join("partition").exists() {
-        return Ok(node);
-    }
-    let disk = fs::canonicalize(sys)?.join("../dev");
-    Ok(fs::read_to_string(disk)?.trim().to_owned())
 }
 
 #[cfg(test)]
@@ -146,12 +133,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_process_goes_back_to_where_it_was() {
-        let table = "12:cpuset:/\n7:memory,blkio:/web/front\n0::/unified\n";
-        let expected = Path::new(ROOT).join("web/front");
-        assert_eq!(blkio_path(table), Some(expected));
-        assert_eq!(blkio_path("3:blkio:/\n"), Some(Path::new(ROOT).join("")));
-        assert_eq!(blkio_path("0::/only/v2\n"), None);
-        assert_eq!(blkio_path("garbage"), None);
+    fn who_can_have_neither_is_told_why_and_what_to_do() {
+        let told = |means| {
+            let disks = SlowDisk::for_each(&[&[1]], Path::new("/nowhere/at/all"), means);
+            disks.expect_err("there is no such directory").to_string()
+        };
+        let all = told(None);
+        for expected in ["blkio: ", "fuse: ", "a disk that is slow by itself"] {
+            assert!(all.contains(expected), "{expected} in {all}");
+        }
+        assert!(!told(Some(Means::Fuse)).contains("blkio"));
+    }
+
+    #[test]
+    fn a_server_of_unknown_processes_has_no_group() {
+        let disks = SlowDisk::for_each(&[&[]], Path::new("/var/tmp"), Some(Means::Blkio));
+        let told = disks.expect_err("whose group?").to_string();
+        assert!(told.contains("--server-pid"), "{told}");
     }
 }

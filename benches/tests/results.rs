@@ -1,32 +1,18 @@
 //! The program as a user has it: what it leaves behind when it is interrupted, and what becomes of
 //! its results.
 
+mod common;
+
 use std::fs;
 use std::io::{self, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
+use std::process::Command;
 use std::sync::mpsc::{self, Sender};
 use std::thread;
 
-use rustix::process::{Pid, Signal, kill_process};
-use serde_json::Value;
-
-const PROGRAM: &str = env!("CARGO_BIN_EXE_ambidex-bench");
-const INTERRUPTED: i32 = 130;
-
-fn run(arguments: &[&str]) -> Output {
-    Command::new(PROGRAM).args(arguments).output().unwrap()
-}
-
-fn json(output: &Output) -> Value {
-    let told = String::from_utf8_lossy(&output.stderr);
-    serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {told}"))
-}
-
-fn complaint(output: &Output) -> String {
-    String::from_utf8(output.stderr.clone()).unwrap()
-}
+use common::{GLANCE, INTERRUPTED, PROGRAM, Running, complaint, json, run, skipped};
+use rustix::process::Signal;
 
 /// Answers every request alike, and tells of each.
 fn server(news: Sender<()>) -> String {
@@ -73,8 +59,7 @@ fn measure(url: &str, connections: &str, into: &Path) {
 fn an_interrupted_round_is_kept_and_marked() {
     let (news, requests) = mpsc::channel();
     let url = server(news);
-    let mut child = Command::new(PROGRAM);
-    child.args([
+    let mut running = Running::start(&[
         "http",
         &url,
         "--rounds",
@@ -85,17 +70,11 @@ fn an_interrupted_round_is_kept_and_marked() {
         "0",
         "--json",
     ]);
-    let child = child
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
     for _ in 0..100 {
         requests.recv().unwrap();
     }
-    let pid = Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap();
-    kill_process(pid, Signal::INT).unwrap();
-    let output = child.wait_with_output().unwrap();
+    running.signal(Signal::INT);
+    let output = running.finish();
     assert_eq!(output.status.code(), Some(INTERRUPTED));
     let result = json(&output);
     assert_eq!(result["interrupted"], true);
@@ -116,80 +95,32 @@ fn an_interrupted_round_is_kept_and_marked() {
     );
 }
 
-#[test]
-fn an_interrupted_mix_leaves_no_server_and_no_files() {
-    let dir = tempfile::tempdir().unwrap();
-    let (script, record) = (dir.path().join("serve"), dir.path().join("record"));
-    let text = format!(
-        "#!/bin/sh\necho \"$$ $2\" > {}\nkill -INT $PPID\nexec {PROGRAM} \"$@\"\n",
-        record.display()
-    );
-    let script = script.to_str().unwrap();
-    // By a process of its own: while a child that another test starts has our descriptors, what we have
-    // open for writing cannot be run.
-    let mut writing = Command::new("sh");
-    writing.args([
-        "-c",
-        "printf %s \"$1\" >\"$2\" && chmod 755 \"$2\"",
-        "sh",
-        &text,
-        script,
-    ]);
-    assert!(writing.status().unwrap().success());
-    let output = run(&["mixed", "--serve", script, "--engine", "threads", "--json"]);
-    assert_eq!(
-        output.status.code(),
-        Some(INTERRUPTED),
-        "{}",
-        complaint(&output)
-    );
-    assert_eq!(json(&output)["interrupted"], true);
-    let record = fs::read_to_string(record).unwrap();
-    let (pid, site) = record.trim().split_once(' ').unwrap();
-    assert!(
-        site.contains("/ambidex-bench-") && !Path::new(site).exists(),
-        "{site}"
-    );
-    assert!(
-        !Path::new("/proc").join(pid).exists(),
-        "the server lives: {pid}"
-    );
+/// Processor time of a process, in ticks; proc_pid_stat(5).
+fn ticks(pid: u32) -> u64 {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let (_, fields) = stat.rsplit_once(')').unwrap();
+    let times = fields.split_whitespace().skip(11).take(2);
+    times.map(|time| time.parse::<u64>().unwrap()).sum()
 }
 
 #[test]
-fn our_own_server_is_measured_without_being_told_of_any() {
-    let output = run(&[
-        "mixed",
-        "--rounds",
-        "1",
-        "--runtime",
-        "0.1",
-        "--warm-up",
-        "0",
-        "--cold-files",
-        "20",
-        "--engine",
-        "threads",
-        "--json",
-    ]);
-    assert!(output.status.success(), "{}", complaint(&output));
-    let result = json(&output);
-    let cells = result["cells"].as_array().unwrap();
-    let letters: Vec<&str> = cells
-        .iter()
-        .map(|cell| cell["condition"].as_str().unwrap())
-        .collect();
-    assert_eq!(letters, ["A", "B", "C", "D"]);
-    assert!(
-        cells
-            .iter()
-            .all(|cell| cell["target"] == "threads" && cell["failure"].is_null())
-    );
-    // A busy machine may not answer in so short a time, but all were asked.
-    let cold = &cells[1]["cold"];
-    let asked = ["requests", "unfinished"].map(|name| cold[name].as_u64().unwrap());
-    assert!(asked.iter().sum::<u64>() > 0, "{cold}");
-    assert!(cells[0]["server_cpu_seconds"].is_number(), "{}", cells[0]);
+fn an_interrupt_ends_scale_in_the_middle_of_a_run() {
+    for engine in ["poll", "hybrid-tokens", "hybrid"] {
+        let words = ["scale", "-n", "10", "-w", "1000000000000", "--json"];
+        let mut running = Running::start(&[&words[..], &["--engine", engine]].concat());
+        let pid = running.child().id();
+        // More than it takes to begin the first run, which takes days.
+        while ticks(pid) < 8 {
+            assert!(running.child().try_wait().unwrap().is_none(), "{engine}");
+            thread::sleep(GLANCE);
+        }
+        running.signal(Signal::INT);
+        let output = running.finish();
+        assert_eq!(output.status.code(), Some(INTERRUPTED), "{engine}");
+        let result = json(&output);
+        assert_eq!(result["interrupted"], true);
+        assert_eq!(result["cells"].as_array().map(Vec::len), Some(0));
+    }
 }
 
 #[test]
@@ -213,6 +144,28 @@ fn results_become_a_page_and_a_comparison() {
     let refused = run(&["compare", &a, &c]);
     assert_eq!(refused.status.code(), Some(2));
     assert!(complaint(&refused).contains("connections is 2 in one and 3 in the other"));
+}
+
+#[test]
+fn a_bar_is_drawn_on_a_terminal_only() {
+    let url = server(mpsc::channel().0);
+    let arguments = format!("http {url} --rounds 2 --runtime 0.2 --warm-up 0");
+    // The first thing that is drawn.
+    let name = "round 1/2";
+    let words: Vec<&str> = arguments.split(' ').collect();
+    assert!(!complaint(&run(&words)).contains(name));
+    let mut script = Command::new("script");
+    script.args(["-qec", &format!("{PROGRAM} {arguments}"), "/dev/null"]);
+    match script.env("TERM", "xterm").output() {
+        Err(error) => skipped(
+            "a_bar_is_drawn_on_a_terminal_only",
+            &format!("script: {error}"),
+        ),
+        Ok(output) => {
+            let drawn = String::from_utf8_lossy(&output.stdout);
+            assert!(output.status.success() && drawn.contains(name), "{drawn}");
+        }
+    }
 }
 
 #[test]
@@ -259,6 +212,7 @@ fn bad_combinations_are_refused_with_a_reason() {
             &["http", "http://127.0.0.1:1/"],
             "is the server running there?",
         ),
+        (&["scale", "-w", "18446744073709551615"], "-w"),
         (&["mixed", "--server-pid", "1"], "ours are known"),
         (&["mixed", "--url", "http://127.0.0.1:1/"], "--directory"),
     ] {

@@ -1,6 +1,5 @@
 //! `ambidex-bench disk`.
 
-use std::io::{self, IsTerminal};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -12,15 +11,13 @@ use ambidex_bench::interrupt::Interrupt;
 use ambidex_bench::parse;
 use ambidex_bench::report::{Context, Disk};
 use clap::Args;
-use indicatif::{ProgressBar, ProgressStyle};
 
 use super::common::each_once;
+use super::progress::Progress;
 use crate::{exit_code, print, start_error};
 
 /// Rounds, if there is somebody to be compared with.
 const ROUNDS_DEFAULT: usize = 3;
-/// Steps of the progress bar.
-const STEPS: u64 = 1000;
 
 /// Flags are spelled as fio spells them. Without any, three engines read a temporary file in turns,
 /// for less than a minute.
@@ -142,18 +139,15 @@ pub(crate) fn run(args: DiskArgs) -> Result<ExitCode, Error> {
     let interrupt = Interrupt::install().map_err(start_error)?;
     let as_json = args.json;
     let options = args.into_options();
-    let series = if io::stderr().is_terminal() {
-        let bar = bar();
-        let mut show = |share: f64, engine: IoEngine| {
-            bar.set_position((share * STEPS as f64) as u64);
-            bar.set_message(engine.name());
-        };
-        let series = disk::run(&options, &interrupt, Some(&mut show));
-        bar.finish_and_clear();
-        series?
-    } else {
-        disk::run(&options, &interrupt, None)?
+    let progress = Progress::of(1, Duration::ZERO);
+    let mut show = |share: f64, engine: IoEngine| progress.at(share, engine.name());
+    // Nobody is told of anything while nobody watches.
+    let show: Option<&mut dyn FnMut(f64, IoEngine)> = match progress.is_shown() {
+        true => Some(&mut show),
+        false => None,
     };
+    let series = disk::run(&options, &interrupt, show)?;
+    drop(progress);
     let report = Disk {
         context: &context,
         options: &options,
@@ -162,13 +156,4 @@ pub(crate) fn run(args: DiskArgs) -> Result<ExitCode, Error> {
     print(as_json, &report.to_table(), || report.to_json());
     let errors = u64::from(series.failure().is_some());
     Ok(exit_code(series.interrupted, errors))
-}
-
-fn bar() -> ProgressBar {
-    let style = ProgressStyle::with_template("{bar:40} {percent}% {msg}");
-    let bar = ProgressBar::new(STEPS);
-    match style {
-        Ok(style) => bar.with_style(style),
-        Err(_) => bar,
-    }
 }

@@ -13,6 +13,7 @@ use ambidex_bench::report::{Context, Http};
 use clap::Args;
 
 use super::common::{Common, connections};
+use super::progress::Progress;
 use crate::{exit_code, print, start_error};
 
 /// Unless another is asked for.
@@ -74,7 +75,9 @@ pub(crate) fn run(args: HttpArgs) -> Result<ExitCode, Error> {
         rounds: args.rounds,
         server_pids: args.common.server_pid,
     };
-    let outcome = http::run(&options, &interrupt)?;
+    let progress = Progress::of(options.rounds, options.window.total());
+    let outcome = http::run(&options, &interrupt, &mut progress.cells())?;
+    drop(progress);
     let report = Http {
         context: &context,
         options: &options,

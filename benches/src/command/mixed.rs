@@ -8,12 +8,14 @@ use ambidex::clock::{Clock, Real};
 use ambidex_bench::Error;
 use ambidex_bench::cold::Files;
 use ambidex_bench::interrupt::Interrupt;
-use ambidex_bench::mixed::{self, Options, Server, Site, Target, site};
+use ambidex_bench::mixed::{self, Condition, Options, Server, Site, Target, site};
 use ambidex_bench::parse::{self, Url};
 use ambidex_bench::report::{Context, Mixed};
+use ambidex_bench::slow_disk::Means;
 use clap::Args;
 
 use super::common::{Common, connections, each_once};
+use super::progress::Progress;
 use crate::{exit_code, print, start_error};
 
 /// Unless another is asked for: all of it is to end within two minutes.
@@ -67,9 +69,12 @@ pub(crate) struct MixedArgs {
     /// Rounds, each of A (hot beside warm files), B (beside cold ones), C (hot alone), D (cold alone)
     #[arg(long, value_name = "N", default_value = "3", value_parser = connections)]
     rounds: usize,
-    /// In B and D, let the server's disk do so many reads a second; needs root and cgroup v1
+    /// In B and D, let the server's disk do so many reads a second
     #[arg(long, value_name = "IOPS", value_parser = clap::value_parser!(u64).range(1..))]
     slow_disk: Option<u64>,
+    /// How: blkio needs root and cgroup v1, fuse needs FUSE; the first that can be had if not given
+    #[arg(long, value_name = "MEANS", requires = "slow_disk")]
+    slow_disk_by: Option<Means>,
     #[command(flatten)]
     common: Common,
 }
@@ -84,13 +89,14 @@ fn named_url(text: &str) -> Result<(String, Url), String> {
 impl MixedArgs {
     fn refuse_bad_combinations(&self) -> Result<(), Error> {
         let is_ours = self.url.is_empty() && self.hot.is_none();
+        let is_by_group = self.slow_disk_by == Some(Means::Blkio);
         let pids = !self.common.server_pid.is_empty();
         let why = if pids && is_ours {
             "--server-pid is for servers given by address; ours are known"
         } else if pids && self.url.len() > 1 {
             "--server-pid cannot tell which of several --url it belongs to: measure one at a time"
-        } else if self.slow_disk.is_some() && !is_ours && !pids {
-            "--slow-disk needs --server-pid, to know whose disk is to be slow"
+        } else if is_by_group && !is_ours && !pids {
+            "--slow-disk-by blkio needs --server-pid, to know whose disk is to be slow"
         } else {
             return Ok(());
         };
@@ -171,8 +177,12 @@ pub(crate) fn run(args: MixedArgs) -> Result<ExitCode, Error> {
         window: args.common.window(RUNTIME),
         rounds: args.rounds,
         slow_disk: args.slow_disk,
+        slow_disk_by: args.slow_disk_by,
     };
-    let outcome = mixed::run(&options, &interrupt)?;
+    let cells = options.rounds * options.targets.len() * Condition::ALL.len();
+    let progress = Progress::of(cells, options.window.total());
+    let outcome = mixed::run(&options, &interrupt, &mut progress.cells())?;
+    drop(progress);
     let report = Mixed {
         context: &context,
         options: &options,

@@ -17,6 +17,7 @@ use clap::Args;
 
 use super::common::{connections, each_once};
 use super::echo::LoadArgs;
+use super::progress::Progress;
 use crate::{exit_code, print, start_error};
 
 #[derive(Args)]
@@ -63,7 +64,9 @@ pub(crate) fn run(args: NetArgs) -> Result<ExitCode, Error> {
         rounds: args.rounds,
         program: std::env::current_exe().map_err(start_error)?,
     };
-    let outcome = net::run(&options, &interrupt)?;
+    let progress = Progress::of(options.rounds * options.engines.len(), window.total());
+    let outcome = net::run(&options, &interrupt, &mut progress.cells())?;
+    drop(progress);
     let report = Net {
         context: &context,
         options: &options,

@@ -1,6 +1,7 @@
 //! `ambidex-bench scale`.
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use ambidex::clock::{Clock, Real};
 use ambidex_bench::Error;
@@ -10,6 +11,7 @@ use ambidex_bench::scale::{self, Options, Watcher};
 use clap::Args;
 
 use super::common::{connections, each_once};
+use super::progress::Progress;
 use crate::{exit_code, print, start_error};
 
 /// -n, -a and -w are those of libevent's bench.
@@ -54,7 +56,10 @@ pub(crate) fn run(args: ScaleArgs) -> Result<ExitCode, Error> {
         runs: args.runs,
         rounds: args.rounds,
     };
-    let outcome = scale::run(&options, &interrupt)?;
+    let cells = options.rounds * options.watchers.len() * options.pairs.len();
+    let progress = Progress::of(cells, Duration::ZERO);
+    let outcome = scale::run(&options, &interrupt, &mut progress.cells())?;
+    drop(progress);
     let report = Scale {
         context: &context,
         options: &options,

@@ -16,9 +16,10 @@ use crate::interrupt::Interrupt;
 const BLOCK: u64 = 4096;
 const BLOCKS: u64 = 64;
 
-/// A directory on a disk: a memory filesystem is another path through the engine.
+/// A directory on a disk, and outside of the source tree: a memory filesystem is another path through the
+/// engine.
 fn directory() -> tempfile::TempDir {
-    tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR")).expect("a directory")
+    tempfile::tempdir_in("/var/tmp").expect("a directory")
 }
 
 fn blocks(dir: &tempfile::TempDir) -> Place {

@@ -9,9 +9,6 @@ use ambidex::{Engine, Handle};
 use super::race::race;
 use crate::baselines::{BUFFER_BYTES, Counters, Service};
 
-/// Messages between two looks at the engine's own counters.
-const MESSAGES_PER_LOOK: u32 = 16;
-
 pub(super) fn serve(service: Service) -> io::Result<()> {
     Engine::new()?.run(async |io| {
         let listener = TcpListener::from_std(io.net(), service.listener)?;
@@ -42,19 +39,16 @@ async fn accept(
 
 async fn echo(io: &Handle, stream: &TcpStream, upper: bool, counters: &Counters) -> io::Result<()> {
     let mut buffer = vec![0; BUFFER_BYTES];
-    for number in 0_u32.. {
+    loop {
         let length = stream.read(&mut buffer).await?;
         if length == 0 {
-            break;
+            return Ok(());
         }
         let message = &mut buffer[..length];
         if upper {
             message.make_ascii_uppercase();
         }
         stream.write_all(message).await?;
-        if number.is_multiple_of(MESSAGES_PER_LOOK) {
-            counters.calls_so_far(io.metrics().calls);
-        }
+        counters.calls_so_far(io.metrics().calls);
     }
-    Ok(())
 }

@@ -5,10 +5,11 @@
 //! while disturbs all of them; each figure is the median of its rounds. A server is started for
 //! each turn, and ends with the pipe to this process: whatever ends us ends it.
 
-use std::io::{self, BufRead, BufReader, IsTerminal, Write};
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read, Seek, Write};
 use std::net::SocketAddr;
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
@@ -79,14 +80,19 @@ impl Outcome {
     }
 }
 
-/// Measures all rounds. A server that fails costs its cell only.
+/// Measures all rounds. A server that fails costs its cell only. `begun` is told how many cells were
+/// before one that begins, and its name.
 ///
 /// # Errors
 /// [`Error::Start`] if this process cannot be set up.
 ///
 /// # Blocking
 /// For the whole time.
-pub fn run(options: &Options, interrupt: &Interrupt) -> Result<Outcome, Error> {
+pub fn run(
+    options: &Options,
+    interrupt: &Interrupt,
+    begun: &mut dyn FnMut(usize, &str),
+) -> Result<Outcome, Error> {
     let processors = match machine::processors()[..] {
         [server, client, ..] => Some((server, client)),
         _ => None,
@@ -101,29 +107,18 @@ pub fn run(options: &Options, interrupt: &Interrupt) -> Result<Outcome, Error> {
     };
     for round in 0..options.rounds {
         for engine in &options.engines {
-            let cell = measure(options, *engine, round, processors, interrupt);
             if interrupt.is_set() {
                 outcome.interrupted = true;
                 return Ok(outcome);
             }
-            progress(options, &cell);
+            let name = format!("{engine}, round {}/{}", round + 1, options.rounds);
+            begun(outcome.cells.len(), &name);
+            let cell = measure(options, *engine, round, processors, interrupt);
             outcome.cells.push(cell);
         }
     }
+    outcome.interrupted = interrupt.is_set();
     Ok(outcome)
-}
-
-/// A line a cell, for whoever watches.
-fn progress(options: &Options, cell: &Cell) {
-    if !io::stderr().is_terminal() {
-        return;
-    }
-    let (round, rounds, engine) = (cell.round + 1, options.rounds, cell.engine);
-    let said = match &cell.failure {
-        Some(why) => why.clone(),
-        None => format!("{:.0} messages/s", cell.outcome.summary.rate),
-    };
-    let _ = writeln!(io::stderr(), "round {round}/{rounds} {engine}: {said}");
 }
 
 fn measure(
@@ -143,6 +138,10 @@ fn measure(
     if let Err(error) = fill(&mut cell, options, processors, interrupt) {
         cell.failure = Some(error.to_string());
     }
+    if interrupt.is_set() {
+        let seconds = cell.outcome.seconds;
+        cell.failure = Some(format!("interrupted after {seconds:.1} s"));
+    }
     cell
 }
 
@@ -152,8 +151,7 @@ fn fill(
     processors: Option<(usize, usize)>,
     interrupt: &Interrupt,
 ) -> Result<(), Error> {
-    let mut server = Server::start(&options.program, cell.engine, processors.map(|pair| pair.0))
-        .map_err(|error| Error::Run(format!("the server cannot be started: {error}")))?;
+    let mut server = Server::start(&options.program, cell.engine, processors.map(|pair| pair.0))?;
     let load = Load {
         address: server.address,
         ..options.load.clone()
@@ -164,17 +162,35 @@ fn fill(
         samples.push(sample.map_err(|error| Error::Run(format!("the server is gone: {error}")))?);
         Ok(())
     });
-    let ended = server.end();
-    cell.outcome = ran?;
+    let (ended, said) = server.end();
     if let [start, end] = samples[..] {
         cell.server = Some(end.since(&start));
     }
-    let lost = &cell.outcome.summary.first_error;
-    match (ended, lost) {
-        (Err(why), _) => Err(Error::Run(why)),
-        (Ok(()), Some(lost)) => Err(Error::Run(lost.clone())),
-        (Ok(()), None) => Ok(()),
+    let lost = ran.map(|outcome| {
+        cell.outcome = outcome;
+        cell.outcome.summary.first_error.clone()
+    });
+    // Why it ended says more than that a connection was lost.
+    let why = match (ended, lost) {
+        (Err(why), _) => format!("the server ended: {why}"),
+        (Ok(()), Err(error)) => error.to_string(),
+        (Ok(()), Ok(Some(lost))) => lost,
+        (Ok(()), Ok(None)) => {
+            if !said.is_empty() {
+                eprintln!("ambidex-bench: {}: {said}", cell.engine);
+            }
+            return Ok(());
+        }
+    };
+    Err(Error::Run(with_words(why, &said)))
+}
+
+/// `why`, and what the server `said` about it.
+fn with_words(why: String, said: &str) -> String {
+    if said.is_empty() {
+        return why;
     }
+    format!("{why}; it said: {said}")
 }
 
 /// A server in a process of its own.
@@ -183,35 +199,57 @@ struct Server {
     /// Its end is the server's.
     control: Option<ChildStdin>,
     answers: BufReader<ChildStdout>,
+    /// Its standard error: a file, which takes any amount without being read.
+    words: File,
     address: SocketAddr,
 }
 
 impl Server {
-    fn start(program: &PathBuf, engine: EchoEngine, cpu: Option<usize>) -> io::Result<Server> {
+    fn start(program: &Path, engine: EchoEngine, cpu: Option<usize>) -> Result<Server, Error> {
+        let failed = |why: String| Error::Run(format!("the server cannot be started: {why}"));
+        let spawned = Server::spawn(program, engine, cpu);
+        let mut server = spawned.map_err(|error| failed(error.to_string()))?;
+        match server.greeting() {
+            Ok(address) => server.address = address,
+            Err(why) => {
+                let (ended, said) = server.end();
+                return Err(failed(with_words(ended.err().unwrap_or(why), &said)));
+            }
+        }
+        Ok(server)
+    }
+
+    fn spawn(program: &Path, engine: EchoEngine, cpu: Option<usize>) -> io::Result<Server> {
         let mut command = Command::new(program);
         command.args(["echo-server", "--control", "--listen", "127.0.0.1:0"]);
         command.args(["--engine", &engine.name()]);
         if let Some(cpu) = cpu {
             command.args(["--cpu", &cpu.to_string()]);
         }
+        let words = tempfile::tempfile()?;
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        command.stderr(words.try_clone()?);
         // A group of its own: Ctrl-C is for us, who then end it.
         let mut child = command.process_group(0).spawn()?;
         let pipes = child.stdin.take().zip(child.stdout.take());
         let (control, answers) = pipes.ok_or(io::ErrorKind::BrokenPipe)?;
-        let mut server = Server {
+        Ok(Server {
             child,
             control: Some(control),
             answers: BufReader::new(answers),
+            words,
             address: SocketAddr::from(([0, 0, 0, 0], 0)),
-        };
-        let line = server.line()?;
+        })
+    }
+
+    /// Where it says that it listens.
+    fn greeting(&mut self) -> Result<SocketAddr, String> {
+        let line = self.line().map_err(|error| error.to_string())?;
         let address = line.strip_prefix("listening on ").map(str::parse);
-        server.address = match address {
-            Some(Ok(address)) => address,
-            _ => return Err(io::Error::other(format!("it says {line:?}"))),
-        };
-        Ok(server)
+        match address {
+            Some(Ok(address)) => Ok(address),
+            _ => Err(format!("it says {line:?}")),
+        }
     }
 
     fn line(&mut self) -> io::Result<String> {
@@ -232,14 +270,21 @@ impl Server {
         Sample::from_json(&value).ok_or_else(|| io::ErrorKind::InvalidData.into())
     }
 
-    /// Ends it, and tells why it had ended before if it had.
-    fn end(mut self) -> Result<(), String> {
+    /// Ends it. Why it had ended before, if it had, and the last of what it said on standard error.
+    fn end(mut self) -> (Result<(), String>, String) {
         drop(self.control.take());
-        match self.child.wait() {
+        let ended = match self.child.wait() {
             Ok(status) if status.success() => Ok(()),
-            Ok(status) => Err(format!("the server failed: {status}")),
-            Err(error) => Err(format!("the server cannot be waited for: {error}")),
-        }
+            Ok(status) => Err(status.to_string()),
+            Err(error) => Err(format!("it cannot be waited for: {error}")),
+        };
+        let mut said = Vec::new();
+        // What cannot be read is not known.
+        let _ = self.words.rewind();
+        let _ = self.words.read_to_end(&mut said);
+        let said = String::from_utf8_lossy(&said);
+        let last = said.lines().map(str::trim).rfind(|line| !line.is_empty());
+        (ended, last.unwrap_or_default().to_owned())
     }
 }
 

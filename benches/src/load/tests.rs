@@ -9,6 +9,8 @@ use std::thread;
 use super::*;
 
 const BODY: &[u8] = b"all of it";
+/// What has not happened by then never does.
+const GUARD: Duration = Duration::from_secs(60);
 const STALL: Duration = Duration::from_millis(500);
 
 /// What the server does from a certain request on.
@@ -224,11 +226,27 @@ fn other_bytes_of_the_same_length_are_no_answer() {
 #[test]
 fn a_server_that_dies_is_told_and_what_it_answered_is_kept() {
     let (address, _) = server(Trouble::Death, 40);
-    let open = Class::new(address, 4, ask(REQUEST, BODY)).open(Some(Duration::from_millis(5)));
-    let measured = run(open, 1000);
-    let seen = &measured.classes[0];
+    let interval = Duration::from_millis(5);
+    let class = Class::new(address, 4, ask(REQUEST, BODY)).open(Some(interval));
+    let mut engine = engine().unwrap();
+    let ran = engine.run(async |io| {
+        let classes = [Rc::new(class)];
+        let (tasks, begin) = (start(&io, &classes), io.now());
+        classes[0].begin(begin);
+        while classes[0].lost().is_none() {
+            assert!(io.now() < begin + GUARD, "nobody notices");
+            io.sleep(Duration::from_millis(1)).await;
+        }
+        // Each has more to ask for by then, and nobody to ask.
+        io.sleep(10 * interval).await;
+        let end = io.now();
+        tasks.into_iter().for_each(JoinHandle::abort);
+        let seconds = (end - begin).as_secs_f64();
+        let failure = failure(&classes, &Interrupt::default(), seconds);
+        (classes[0].end(end, seconds), failure.unwrap())
+    });
+    let (seen, failure) = ran.unwrap();
     assert!(seen.requests > 0 && seen.requests < 40, "{seen:?}");
     assert!(seen.unfinished > 0, "what was due and never sent: {seen:?}");
-    let failure = measured.failure.unwrap();
     assert!(failure.starts_with("the server was lost: "), "{failure}");
 }

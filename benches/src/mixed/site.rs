@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use rustix::io::Errno;
 use tempfile::TempDir;
 
 use crate::Error;
@@ -44,6 +45,7 @@ impl Site {
             }
         };
         let wrong = |error| Error::Start(format!("cannot make {}: {error}", path.display()));
+        check_no_stale_mount(&path.join("cold"))?;
         fs::create_dir_all(path.join("cold")).map_err(wrong)?;
         check_on_disk(&path)?;
         let hot = path.join("hot.bin");
@@ -69,11 +71,23 @@ impl Site {
     }
 }
 
+/// Nobody answers for a mount of [`SlowDisk`](crate::slow_disk::SlowDisk) whose process was killed.
+fn check_no_stale_mount(directory: &Path) -> Result<(), Error> {
+    match rustix::fs::statfs(directory) {
+        Err(Errno::NOTCONN) => Err(Error::Start(format!(
+            "{0} is mounted over, and who answered for it was killed: umount {0}, or fusermount3 -u {0}",
+            directory.display()
+        ))),
+        _ => Ok(()),
+    }
+}
+
 /// A file in memory is never cold.
 ///
 /// # Errors
-/// [`Error::Start`] if `directory` is on tmpfs, or is not there.
+/// [`Error::Start`] if `directory` is on tmpfs, or is not there, or is a mount that a killed run has left.
 pub fn check_on_disk(directory: &Path) -> Result<(), Error> {
+    check_no_stale_mount(directory)?;
     let wrong = |why: &str| Error::Start(format!("{}: {why}", directory.display()));
     let found = rustix::fs::statfs(directory).map_err(|error| wrong(&error.to_string()))?;
     if found.f_type as u64 == TMPFS_MAGIC {

@@ -2,11 +2,13 @@
 
 use std::io::{Read, Write};
 use std::net::TcpListener;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use super::*;
+use crate::tally::Summary;
 
 const HOT_BYTES: usize = 100;
 
@@ -56,6 +58,7 @@ fn options(dir: &Path, targets: Vec<Target>) -> Options {
         },
         rounds: 2,
         slow_disk: None,
+        slow_disk_by: None,
     }
 }
 
@@ -64,11 +67,18 @@ fn each_class_is_measured_with_and_without_the_other() {
     let dir = tempfile::tempdir_in("/var/tmp").unwrap();
     let url = server(Arc::default());
     let targets = ["one", "two"].map(|name| Target::of_site(name, &url, Vec::new()));
+    let mut names = Vec::new();
     let outcome = run(
         &options(dir.path(), targets.to_vec()),
         &Interrupt::default(),
+        &mut |number, name| {
+            assert_eq!(number, names.len());
+            names.push(name.to_owned());
+        },
     )
     .unwrap();
+    assert_eq!(names.len(), 16);
+    assert_eq!(names[5], "two B, round 1/2");
     assert_eq!(
         (outcome.cells.len(), outcome.failure.as_deref()),
         (16, None)
@@ -106,11 +116,11 @@ fn what_was_measured_before_a_server_died_is_kept_and_the_others_go_on() {
     let mut benches: Vec<Bench<'_>> = options
         .targets
         .iter()
-        .map(|target| Bench::new(&mut engine, &options, target, &interrupt).unwrap())
+        .map(|target| Bench::new(&mut engine, &options, target, None, &interrupt).unwrap())
         .collect();
     dead.store(true, Ordering::SeqCst);
     let mut cells = Vec::new();
-    rounds(&mut engine, &mut benches, &mut cells).unwrap();
+    rounds(&mut engine, &mut benches, &mut cells, &mut |_, _| ()).unwrap();
     let of = |name| cells.iter().filter(move |cell| cell.target == name);
     let failures: Vec<&str> = of("dying")
         .filter_map(|cell| cell.measurement.failure.as_deref())
@@ -136,10 +146,48 @@ fn a_file_that_goes_ends_it_and_is_named() {
     let interrupt = Interrupt::default();
     let mut engine = load::engine().unwrap();
     options.files.create_missing(&interrupt).unwrap();
-    let mut bench = Bench::new(&mut engine, &options, &options.targets[0], &interrupt).unwrap();
+    let mut bench =
+        Bench::new(&mut engine, &options, &options.targets[0], None, &interrupt).unwrap();
     std::fs::remove_file(dir.path().join("cold-00007.bin")).unwrap();
     let mut cells = Vec::new();
-    let ended = rounds(&mut engine, std::slice::from_mut(&mut bench), &mut cells);
+    let benches = std::slice::from_mut(&mut bench);
+    let ended = rounds(&mut engine, benches, &mut cells, &mut |_, _| ());
     let told = ended.unwrap_err().to_string();
     assert!(told.contains("cold-00007.bin"), "{told}");
+}
+
+#[test]
+fn a_server_that_does_not_read_from_the_slow_disk_is_not_measured_on_it() {
+    let dir = tempfile::tempdir_in("/var/tmp").unwrap();
+    let url = server(Arc::default());
+    let options = Options {
+        slow_disk: Some(1000),
+        slow_disk_by: Some(Means::Fuse),
+        ..options(dir.path(), vec![Target::of_site("one", &url, Vec::new())])
+    };
+    let interrupt = Interrupt::default();
+    options.files.create_missing(&interrupt).unwrap();
+    let disk = match slow_disks(&options) {
+        Ok(mut disks) => disks.pop().flatten(),
+        Err(error) => return println!("SKIPPED a server beside the slow disk: {error}"),
+    };
+    let mut engine = load::engine().unwrap();
+    let target = &options.targets[0];
+    let bench = Bench::new(&mut engine, &options, target, disk, &interrupt).unwrap();
+    let mut measured = Measurement {
+        classes: vec![Summary::default(), Summary::default()],
+        ..Measurement::default()
+    };
+    let before = bench.reads();
+    assert_eq!(
+        bench.passed_by(&measured, before),
+        None,
+        "nobody was answered"
+    );
+    measured.classes[1].requests = 1;
+    let told = bench.passed_by(&measured, before).unwrap();
+    assert!(told.contains("no read came to the slow disk"), "{told}");
+    // Read through the mount.
+    std::fs::read(dir.path().join("cold-00003.bin")).unwrap();
+    assert_eq!(bench.passed_by(&measured, before), None);
 }

@@ -5,6 +5,7 @@ use serde_json::{Map, Value, json};
 use super::figure::{self, Figure, Sheet};
 use super::{Context, remarks};
 use crate::mixed::{Cell, Condition, Options, Outcome};
+use crate::slow_disk::Means;
 use crate::statistics::{median, paired_ratio};
 
 /// What is put in relation to what: B to what each class would be without the other.
@@ -16,7 +17,7 @@ const RATIOS: [(Condition, Condition); 3] = [
 
 /// The result of `ambidex-bench mixed`.
 ///
-/// In JSON: `options` (what was asked for), `targets` (their names and addresses), `error` (why it
+/// In JSON: `options` (what was asked for, and `slow_disk_by`, `blkio` or `fuse`, if the disk was slowed), `targets` (their names and addresses), `error` (why it
 /// ended early, or null), `cells`, each a measurement with `target`, `round` and `condition` (A, B, C
 /// or D, see [`mixed`](crate::mixed)), and `summary`: for each target the medians over its rounds as
 /// `A`, `B`, `C` and `D`, and the medians of the rounds' ratios as `B/A`, `B/C` and `B/D`.
@@ -72,7 +73,7 @@ impl Mixed<'_> {
 
     fn options(&self) -> Value {
         let options = self.options;
-        json!({
+        let mut value = json!({
             "cold_files": options.files.count,
             "cold_size": options.files.size,
             "hot_connections": options.hot_connections,
@@ -81,7 +82,25 @@ impl Mixed<'_> {
             "slow_disk": options.slow_disk,
             "warm_up": options.window.warm_up.as_secs_f64(),
             "runtime": options.window.runtime.as_secs_f64(),
-        })
+        });
+        // Also how: a figure of one is not to be compared with one of the other.
+        if let Some(means) = self.outcome.slow_disk_by {
+            value["slow_disk_by"] = means.to_string().into();
+        }
+        value
+    }
+
+    /// What was done to the disk, for people.
+    fn slow_disk(&self) -> String {
+        let (iops, means) = (self.options.slow_disk, self.outcome.slow_disk_by);
+        let told = iops.zip(means).map(|(iops, means)| {
+            let all = match means {
+                Means::Blkio => "",
+                Means::Fuse => "; all cold files through that filesystem, in A without delay",
+            };
+            format!("slow disk: {iops} reads/s in B and D, by {means}{all}\n")
+        });
+        told.unwrap_or_default()
     }
 
     /// The medians and ratios of one target.
@@ -169,7 +188,7 @@ impl Mixed<'_> {
                 sheet.ratios(label, |figure| self.ratio(target, pair, figure));
             }
         }
-        let mut text = self.context.line() + &sheet.text();
+        let mut text = self.context.line() + &self.slow_disk() + &sheet.text();
         for cell in &self.outcome.cells {
             if let Some(why) = &cell.measurement.failure {
                 let (target, letter, round) =
@@ -223,6 +242,7 @@ mod tests {
             },
             rounds: 3,
             slow_disk: None,
+            slow_disk_by: None,
         }
     }
 

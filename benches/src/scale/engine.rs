@@ -65,8 +65,16 @@ struct Shared {
     left: Cell<usize>,
     /// Bytes that are still to be read.
     unread: Cell<usize>,
+    /// Ends a run before that.
+    interrupt: Interrupt,
     /// Who waits for the last of them.
     waiter: RefCell<Option<Waker>>,
+}
+
+impl Shared {
+    fn is_over(&self) -> bool {
+        self.unread.get() == 0 || self.interrupt.is_set()
+    }
 }
 
 /// The task face: each pair has a task that reads, and writes to the next pair.
@@ -81,6 +89,7 @@ pub(super) fn runs(
             pairs: Rc::clone(pairs),
             left: Cell::new(0),
             unread: Cell::new(0),
+            interrupt: interrupt.clone(),
             waiter: RefCell::default(),
         });
         for index in 0..pairs.len() {
@@ -91,34 +100,38 @@ pub(super) fn runs(
         }
         let mut runs = Vec::new();
         while runs.len() <= options.runs && !interrupt.is_set() {
-            runs.push(one(&io, &shared, options).await?);
+            runs.extend(one(&io, &shared, options).await?);
         }
         Ok(runs)
     })?
 }
 
-async fn one(io: &Handle, shared: &Shared, options: &Options) -> io::Result<Run> {
+/// `None` if it was interrupted.
+async fn one(io: &Handle, shared: &Shared, options: &Options) -> io::Result<Option<Run>> {
     let all = options.active + options.writes;
     shared.left.set(options.writes);
     shared.unread.set(all);
     shared.pairs.write_active(options.active)?;
     let (start, used, before) = (io.now(), Rusage::now(), io.metrics());
     poll_fn(|cx| {
-        if shared.unread.get() == 0 {
+        if shared.is_over() {
             return TaskPoll::Ready(());
         }
         shared.waiter.replace(Some(cx.waker().clone()));
         TaskPoll::Pending
     })
     .await;
-    Ok(Run {
+    if shared.unread.get() > 0 {
+        return Ok(None);
+    }
+    Ok(Some(Run {
         took: io.now() - start,
         cpu: Rusage::now().since(&used).cpu(),
         events: all as u64,
         waits: io.metrics().turns - before.turns,
         // What epoll has reported, which is all that the engine looks at.
         scanned: Some(io.metrics().events - before.events),
-    })
+    }))
 }
 
 async fn read_on(socket: UnixStream, shared: Rc<Shared>, index: usize) -> io::Result<()> {
@@ -130,7 +143,7 @@ async fn read_on(socket: UnixStream, shared: Rc<Shared>, index: usize) -> io::Re
             shared.pairs.write(shared.pairs.next(index))?;
         }
         shared.unread.set(shared.unread.get() - 1);
-        if shared.unread.get() == 0
+        if shared.is_over()
             && let Some(waiter) = shared.waiter.take()
         {
             waiter.wake();

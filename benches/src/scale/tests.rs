@@ -22,7 +22,8 @@ fn options(watcher: Watcher) -> Options {
 fn every_byte_is_found_by_every_watcher() {
     let _numbers = NUMBERS.lock().unwrap_or_else(PoisonError::into_inner);
     for watcher in Watcher::all() {
-        let outcome = run(&options(*watcher), &Interrupt::default()).expect("descriptors");
+        let outcome =
+            run(&options(*watcher), &Interrupt::default(), &mut |_, _| ()).expect("descriptors");
         assert_eq!(outcome.cells.len(), 2, "{watcher:?}");
         for cell in outcome.cells {
             assert_eq!(cell.failure, None, "{watcher:?}");
@@ -55,7 +56,7 @@ fn select_says_what_it_cannot() {
         pairs: vec![1100],
         ..options(Watcher::Select)
     };
-    let outcome = match run(&most, &Interrupt::default()) {
+    let outcome = match run(&most, &Interrupt::default(), &mut |_, _| ()) {
         Ok(outcome) => outcome,
         Err(error) => return println!("SKIPPED select with 1100 pairs: {error}"),
     };
@@ -75,13 +76,25 @@ fn more_active_than_pairs_is_refused() {
         ..options(Watcher::Poll)
     };
     assert!(matches!(
-        run(&wrong, &Interrupt::default()),
+        run(&wrong, &Interrupt::default(), &mut |_, _| ()),
         Err(Error::Start(_))
     ));
 }
 
 #[test]
+fn more_bytes_than_can_be_counted_are_refused() {
+    let wrong = Options {
+        writes: usize::MAX - 1,
+        ..options(Watcher::Poll)
+    };
+    let refused = run(&wrong, &Interrupt::default(), &mut |_, _| ());
+    let told = refused.expect_err("it overflows").to_string();
+    assert!(told.starts_with("-w 18446744073709551614: "), "{told}");
+}
+
+#[test]
 fn an_interrupt_ends_it() {
-    let outcome = run(&options(Watcher::Poll), &Interrupt::set()).expect("descriptors");
+    let outcome =
+        run(&options(Watcher::Poll), &Interrupt::set(), &mut |_, _| ()).expect("descriptors");
     assert!(outcome.interrupted && outcome.cells.is_empty());
 }

@@ -35,23 +35,28 @@ pub(super) fn runs(
     let mut runs = Vec::new();
     let mut ready = Vec::with_capacity(pairs.len());
     while runs.len() <= options.runs && !interrupt.is_set() {
-        runs.push(one(watch, pairs, options, &mut ready)?);
+        runs.extend(one(watch, pairs, options, interrupt, &mut ready)?);
     }
     Ok(runs)
 }
 
+/// `None` if it was interrupted.
 fn one(
     watch: &mut dyn Watch,
     pairs: &Pairs,
     options: &Options,
+    interrupt: &Interrupt,
     ready: &mut Vec<usize>,
-) -> io::Result<Run> {
+) -> io::Result<Option<Run>> {
     pairs.write_active(options.active)?;
     let (mut left, mut scanned) = (options.writes, 0);
     let mut run = Run::default();
     let (start, before) = (Real.now(), Rusage::now());
     let all = (options.active + options.writes) as u64;
     while run.events < all {
+        if interrupt.is_set() {
+            return Ok(None);
+        }
         ready.clear();
         match watch.wait(ready) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
@@ -72,7 +77,7 @@ fn one(
     run.took = Real.now() - start;
     run.cpu = Rusage::now().since(&before).cpu();
     run.scanned = Some(scanned);
-    Ok(run)
+    Ok(Some(run))
 }
 
 /// select(2), with a set that is kept and copied for each call.
