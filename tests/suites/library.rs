@@ -1,6 +1,6 @@
 //! The server inside another program: hooks, routes with streaming bodies, sites by name.
 
-use std::io::{ErrorKind, Read};
+use std::io::{self, ErrorKind, Read};
 use std::net::SocketAddr;
 use std::sync::mpsc;
 use std::thread;
@@ -8,7 +8,7 @@ use std::thread;
 use ambidex::disk::{Choice, Options};
 use ambidex::net::TcpListener;
 use ambidex::{Engine, Handle};
-use ambidex_server::{Answer, Change, Config, HeaderRule, Policy, Server, Site, Stop};
+use ambidex_server::{Answer, Change, Config, HeaderRule, Policy, Reply, Server, Site, Stop};
 use ambidex_tests::client::{Client, get};
 use ambidex_tests::server::{Backend, backends};
 use ambidex_tests::tree::Tree;
@@ -276,23 +276,21 @@ fn a_body_of_unknown_length_is_chunked_and_to_http_1_0_ends_with_the_connection(
     });
 }
 
+/// A body of `bytes`, for which `length` was announced.
+async fn streamed(reply: Reply<'_>, length: Option<u64>, bytes: &[u8]) -> io::Result<()> {
+    let mut body = reply.stream(Answer::new(200), length).await?;
+    body.write(bytes).await
+}
+
 #[test]
 fn a_body_of_known_length_is_exact_or_visibly_cut() {
     let build = async |_: &Handle, site| {
         Server::new(site)
             .route("/exact", async |_, reply| {
-                reply
-                    .stream(Answer::new(200), Some(5))
-                    .await?
-                    .write(b"12345")
-                    .await
+                streamed(reply, Some(5), b"12345").await
             })
             .route("/short", async |_, reply| {
-                reply
-                    .stream(Answer::new(200), Some(5))
-                    .await?
-                    .write(b"123")
-                    .await
+                streamed(reply, Some(5), b"123").await
             })
             .route("/long", async |_, reply| {
                 let mut body = reply.stream(Answer::new(200), Some(5)).await?;
@@ -300,11 +298,7 @@ fn a_body_of_known_length_is_exact_or_visibly_cut() {
                 body.write(b"56").await
             })
             .route("/broken", async |_, reply| {
-                reply
-                    .stream(Answer::new(200), None)
-                    .await?
-                    .write(b"123")
-                    .await?;
+                streamed(reply, None, b"123").await?;
                 Err(ErrorKind::Other.into())
             })
     };
@@ -331,19 +325,11 @@ fn a_body_without_length_that_breaks_off_ends_in_a_reset() {
     let build = async |_: &Handle, site| {
         Server::new(site)
             .route("/broken", async |_, reply| {
-                reply
-                    .stream(Answer::new(200), None)
-                    .await?
-                    .write(b"123")
-                    .await?;
+                streamed(reply, None, b"123").await?;
                 Err(ErrorKind::Other.into())
             })
             .route("/panics", async |_, reply| {
-                reply
-                    .stream(Answer::new(200), None)
-                    .await?
-                    .write(b"123")
-                    .await?;
+                streamed(reply, None, b"123").await?;
                 panic!("on purpose");
             })
     };

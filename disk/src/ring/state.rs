@@ -463,11 +463,7 @@ impl State {
             if matches!(payload.sink, Sink::Nobody) {
                 self.operations.abandon(key, wake);
             }
-            let completion = Completion {
-                user_data: key.user_data(),
-                result: -libc::ECANCELED,
-            };
-            self.complete(completion, wake, orphans);
+            self.complete(Completion::cancelled(key.user_data()), wake, orphans);
         }
     }
 
