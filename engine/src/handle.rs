@@ -91,7 +91,7 @@ impl Handle {
             timers: Rc::clone(&self.core.timers),
             clock: Rc::clone(&self.core.clock),
             deadline,
-            id: None,
+            armed: None,
         }
     }
 

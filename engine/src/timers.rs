@@ -6,7 +6,7 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use crate::clock::Clock;
@@ -111,28 +111,70 @@ pub struct Sleep {
     pub(crate) timers: Rc<RefCell<Timers<Alarm>>>,
     pub(crate) clock: Rc<dyn Clock>,
     pub(crate) deadline: Instant,
-    pub(crate) id: Option<u64>,
+    pub(crate) armed: Option<Armed>,
+}
+
+/// An alarm in the table. It may be earlier than the deadline: see [`Sleep::reset`].
+pub(crate) struct Armed {
+    at: Instant,
+    id: u64,
+    waker: Waker,
+}
+
+impl Sleep {
+    /// Waits for another moment from now on, also if the one before has passed.
+    ///
+    /// To move it further away costs nothing: what was waited for stays in the table of timers, and
+    /// when it is due the rest is waited for. So one `Sleep` serves a patience that begins anew with
+    /// each sign of life.
+    ///
+    /// ```
+    /// use std::{pin::pin, time::Duration};
+    /// ambidex::Engine::new()?.run(async |io| {
+    ///     let patience = Duration::from_millis(1);
+    ///     let mut sleep = pin!(io.sleep(patience));
+    ///     sleep.as_mut().await;
+    ///     sleep.as_mut().reset(io.now() + patience);
+    ///     sleep.await;
+    /// })?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn reset(mut self: Pin<&mut Self>, deadline: Instant) {
+        self.deadline = deadline;
+    }
+
+    /// Whether what is in the table wakes `waker` in time. An alarm is taken out only once its moment
+    /// has passed, or when the engine ends.
+    fn is_armed(&self, now: Instant, waker: &Waker) -> bool {
+        let armed = self.armed.as_ref();
+        armed.is_some_and(|armed| {
+            now < armed.at && armed.at <= self.deadline && armed.waker.will_wake(waker)
+        })
+    }
+
+    fn disarm(&mut self) {
+        if let Some(armed) = self.armed.take() {
+            let alarm = self.timers.borrow_mut().remove(armed.at, armed.id);
+            drop(alarm);
+        }
+    }
 }
 
 impl Future for Sleep {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        if self.clock.now() >= self.deadline {
+        let now = self.clock.now();
+        if now >= self.deadline || self.timers.borrow().is_closed() {
             return Poll::Ready(());
         }
-        let deadline = self.deadline;
-        let mut timers = self.timers.borrow_mut();
-        if timers.is_closed() {
-            return Poll::Ready(());
-        }
-        match self.id.and_then(|id| timers.get_mut(deadline, id)) {
-            Some(Alarm::Task(known)) => known.clone_from(cx.waker()),
-            _ => {
-                let id = timers.insert(deadline, Alarm::Task(cx.waker().clone()));
-                drop(timers);
-                self.id = Some(id);
-            }
+        if !self.is_armed(now, cx.waker()) {
+            self.disarm();
+            let waker = cx.waker().clone();
+            let at = self.deadline;
+            let alarm = Alarm::Task(waker.clone());
+            let id = self.timers.borrow_mut().insert(at, alarm);
+            self.armed = Some(Armed { at, id, waker });
         }
         Poll::Pending
     }
@@ -140,10 +182,7 @@ impl Future for Sleep {
 
 impl Drop for Sleep {
     fn drop(&mut self) {
-        if let Some(id) = self.id {
-            let alarm = self.timers.borrow_mut().remove(self.deadline, id);
-            drop(alarm);
-        }
+        self.disarm();
     }
 }
 
@@ -177,7 +216,9 @@ impl From<Elapsed> for std::io::Error {
 mod tests {
     use std::cell::Cell;
     use std::pin::pin;
-    use std::task::Waker;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU32, Ordering};
+    use std::task::Wake;
     use std::time::SystemTime;
 
     use super::*;
@@ -264,6 +305,22 @@ mod tests {
         }
     }
 
+    struct Counts(AtomicU32);
+
+    impl Wake for Counts {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// A waker that knows its clones.
+    fn counting() -> (Arc<Counts>, Waker) {
+        let count = Arc::new(Counts(AtomicU32::new(0)));
+        // Only those made by clone() are sure to have one table of functions.
+        let waker = Waker::from(Arc::clone(&count)).clone();
+        (count, waker)
+    }
+
     fn scene() -> (Rc<Still>, Sleep) {
         let clock = Rc::new(Still {
             start: Real.now(),
@@ -273,7 +330,7 @@ mod tests {
             timers: Rc::default(),
             clock: Rc::clone(&clock) as Rc<dyn Clock>,
             deadline: clock.start + SECOND,
-            id: None,
+            armed: None,
         };
         (clock, sleep)
     }
@@ -286,12 +343,56 @@ mod tests {
         let mut context = Context::from_waker(Waker::noop());
         assert!(sleep.as_mut().poll(&mut context).is_pending());
         assert!(sleep.as_mut().poll(&mut context).is_pending());
-        assert_eq!(fired(&mut timers.borrow_mut(), sleep.deadline).len(), 1);
-        // It fired and was polled before the time had come: it waits again.
-        assert!(sleep.as_mut().poll(&mut context).is_pending());
-        assert_eq!(timers.borrow().next(), Some(sleep.deadline));
+        assert_eq!(timers.borrow().waiting.len(), 1);
         clock.passed.set(SECOND);
+        assert_eq!(fired(&mut timers.borrow_mut(), clock.now()).len(), 1);
         assert!(sleep.as_mut().poll(&mut context).is_ready());
+    }
+
+    #[test]
+    fn a_moment_further_away_is_waited_for_when_the_first_is_due() {
+        let (clock, sleep) = scene();
+        let timers = Rc::clone(&sleep.timers);
+        let mut sleep = pin!(sleep);
+        let (_, waker) = counting();
+        let mut context = Context::from_waker(&waker);
+        assert!(sleep.as_mut().poll(&mut context).is_pending());
+        sleep.as_mut().reset(clock.start + 3 * SECOND);
+        assert!(sleep.as_mut().poll(&mut context).is_pending());
+        assert_eq!(timers.borrow().next(), Some(clock.start + SECOND));
+        clock.passed.set(SECOND);
+        assert_eq!(fired(&mut timers.borrow_mut(), clock.now()).len(), 1);
+        assert!(sleep.as_mut().poll(&mut context).is_pending());
+        assert_eq!(timers.borrow().next(), Some(clock.start + 3 * SECOND));
+        // An earlier one takes its place.
+        sleep.as_mut().reset(clock.start + 2 * SECOND);
+        assert!(sleep.as_mut().poll(&mut context).is_pending());
+        assert_eq!(timers.borrow().next(), Some(clock.start + 2 * SECOND));
+        assert_eq!(timers.borrow().waiting.len(), 1);
+        clock.passed.set(2 * SECOND);
+        assert!(sleep.as_mut().poll(&mut context).is_ready());
+        // What has ended begins anew.
+        sleep.as_mut().reset(clock.start + 4 * SECOND);
+        assert!(sleep.as_mut().poll(&mut context).is_pending());
+        assert_eq!(timers.borrow().next(), Some(clock.start + 4 * SECOND));
+        assert_eq!(timers.borrow().waiting.len(), 1);
+    }
+
+    #[test]
+    fn whoever_polls_last_is_woken() {
+        let (clock, mut sleep) = scene();
+        let timers = Rc::clone(&sleep.timers);
+        let first = Context::from_waker(Waker::noop());
+        let (count, waker) = counting();
+        for mut context in [first, Context::from_waker(&waker)] {
+            assert!(Pin::new(&mut sleep).poll(&mut context).is_pending());
+        }
+        for alarm in fired(&mut timers.borrow_mut(), clock.start + SECOND) {
+            if let Alarm::Task(waker) = alarm {
+                waker.wake();
+            }
+        }
+        assert_eq!(count.0.load(Ordering::Relaxed), 1);
     }
 
     #[test]

@@ -1,10 +1,14 @@
 //! One connection: requests in, answers out, in order.
 
+use std::future::{Future, poll_fn};
 use std::io::{self, ErrorKind, IoSlice};
 use std::net::Shutdown;
+use std::pin::{Pin, pin};
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use ambidex::net::TcpStream;
+use ambidex::timers::Sleep;
 
 use crate::http::chunked::Chunked;
 use crate::http::head::Status;
@@ -27,6 +31,9 @@ const LINGER: Duration = Duration::from_secs(2);
 const LINGER_BYTES_MAX: u64 = 1024 * 1024;
 /// Short answers in a row before others have a turn: one client may send requests without end.
 const SENDS_PER_TURN: u32 = 64;
+
+/// Later than anybody waits.
+const FAR: Duration = Duration::from_secs(60 * 60 * 24 * 365);
 
 /// Why a connection ends.
 enum End {
@@ -79,12 +86,16 @@ impl Worker {
     async fn requests(&self, stream: &TcpStream, idle: &Rest) -> io::Result<End> {
         let mut input = Vec::new();
         let mut progress = Progress::default();
+        let mut patience = pin!(self.io.sleep(self.limits.idle_timeout));
         loop {
             progress.pass_empty_lines(&mut input);
             match self.step(stream, &input, &progress).await? {
                 Step::Receive => {
                     idle.set(input.is_empty());
-                    let received = self.receive(stream, &mut input, &mut progress.since).await;
+                    let patience = patience.as_mut();
+                    let received = self
+                        .receive(stream, &mut input, &mut progress.since, patience)
+                        .await;
                     idle.set(false);
                     match received {
                         Ok(0) => return Ok(End::Clean),
@@ -163,31 +174,42 @@ impl Worker {
         small && known && request.keep_alive && request.expectation == Expectation::None
     }
 
-    /// Reads more of a head. The first byte starts the clock of the whole head.
+    /// Reads more of a head, for as long as `patience` is set to. The first byte starts the clock of the
+    /// whole head.
     async fn receive(
         &self,
         stream: &TcpStream,
         input: &mut Vec<u8>,
         since: &mut Option<Instant>,
+        mut patience: Pin<&mut Sleep>,
     ) -> io::Result<usize> {
-        let patience = if input.is_empty() {
+        let now = self.io.now();
+        let limit = if input.is_empty() {
             // An idle connection holds no memory.
             *input = Vec::new();
-            self.limits.idle_timeout
+            now.checked_add(self.limits.idle_timeout)
         } else {
-            let start = *since.get_or_insert_with(|| self.io.now());
-            let spent = self.io.now().saturating_duration_since(start);
-            self.limits.header_timeout.saturating_sub(spent)
+            let start = *since.get_or_insert(now);
+            start.checked_add(self.limits.header_timeout)
         };
-        let read = async {
+        // What cannot be expressed is later than anybody waits.
+        patience.as_mut().reset(limit.unwrap_or(now + FAR));
+        let mut read = pin!(async {
             loop {
                 stream.readable().await?;
                 if let Some(read) = self.try_read(stream, input) {
                     return read;
                 }
             }
-        };
-        self.io.timeout(patience, read).await?
+        });
+        poll_fn(|cx| match read.as_mut().poll(cx) {
+            Poll::Ready(read) => Poll::Ready(read),
+            Poll::Pending => patience
+                .as_mut()
+                .poll(cx)
+                .map(|()| Err(ErrorKind::TimedOut.into())),
+        })
+        .await
     }
 
     async fn timed_out(&self, stream: &TcpStream, input: &[u8]) -> io::Result<End> {
