@@ -58,6 +58,12 @@ impl Metadata {
         u32::from(self.statx.stx_mode)
     }
 
+    /// Names of the file: 0 once the last is gone and it is only open.
+    #[must_use]
+    pub fn links(&self) -> u32 {
+        self.statx.stx_nlink
+    }
+
     /// Inode number: with [`Metadata::device`] it names the file.
     #[must_use]
     pub fn inode(&self) -> u64 {
@@ -74,6 +80,28 @@ impl Metadata {
     #[must_use]
     pub fn mount(&self) -> Option<u64> {
         (self.statx.stx_mask & libc::STATX_MNT_ID != 0).then_some(self.statx.stx_mnt_id)
+    }
+
+    /// Whether the file is in the state that it was in at `earlier`: the same inode, with as many names, the same mode
+    /// and size, and the same times of the last change of content and of inode. What changed twice within one tick of
+    /// the filesystem's clock (milliseconds; on FAT two seconds) may look unchanged.
+    #[must_use]
+    pub fn is_unchanged_since(&self, earlier: &Metadata) -> bool {
+        let state = |metadata: &Metadata| {
+            let status = metadata.statx;
+            let [modified, changed] =
+                [status.stx_mtime, status.stx_ctime].map(|time| (time.tv_sec, time.tv_nsec));
+            let inode = (metadata.device(), metadata.inode(), metadata.mode());
+            (inode, metadata.links(), metadata.len(), modified, changed)
+        };
+        state(self) == state(earlier)
+    }
+
+    /// Time of the last change of content, size, names, owner or mode: whole seconds since 1970, negative before. Unlike
+    /// that of the content it cannot be set.
+    #[must_use]
+    pub fn changed_seconds(&self) -> i64 {
+        self.statx.stx_ctime.tv_sec
     }
 
     /// Time of the last change of the content: seconds since 1970, negative before, and

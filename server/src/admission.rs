@@ -152,6 +152,8 @@ pub(crate) struct Descriptors {
     reserve: usize,
     connections: Cell<usize>,
     files: Cell<usize>,
+    /// Files that stay open for the next request.
+    open: Cell<usize>,
     /// Waits to accept.
     acceptor: Cell<Option<Waker>>,
     /// Wait to open, in order. `None`: woken, its poll is on its way.
@@ -168,6 +170,7 @@ impl Descriptors {
             reserve: FILE_RESERVE_MIN.max(total / 8),
             connections: Cell::default(),
             files: Cell::default(),
+            open: Cell::default(),
             acceptor: Cell::default(),
             queue: RefCell::default(),
             next: Cell::default(),
@@ -175,7 +178,19 @@ impl Descriptors {
     }
 
     fn of_files(&self) -> usize {
-        self.files.get() * FILE_DESCRIPTORS
+        self.files.get() * FILE_DESCRIPTORS + self.open.get()
+    }
+
+    /// What connections leave to files, at least.
+    pub(crate) fn reserve(&self) -> usize {
+        self.reserve
+    }
+
+    /// So many files stay open for the next request.
+    pub(crate) fn stay_open(&self, files: usize) {
+        if self.open.replace(files) > files {
+            self.freed();
+        }
     }
 
     /// Whether one more connection leaves the files enough.

@@ -121,7 +121,8 @@ impl Chunk {
 }
 
 impl Worker {
-    /// Sends `head`, then `range` of `file`, header and first bytes in one call.
+    /// Sends `head`, then `range` of `file`, header and first bytes in one call. `see_first` is shown the bytes
+    /// that were read first.
     ///
     /// # Errors
     /// Those of the socket; of the file; `UnexpectedEof` if the file has become shorter;
@@ -134,6 +135,7 @@ impl Worker {
         head: &[u8],
         file: &File,
         range: Range<u64>,
+        see_first: impl FnOnce(&[u8]),
     ) -> io::Result<()> {
         let stream = exchange.stream;
         let mut pace = Pace::new(&self.limits);
@@ -143,7 +145,9 @@ impl Worker {
         let mut chunk: Option<Chunk> = if range.is_empty() {
             None
         } else {
-            Some(self.read_first(exchange, head, file, range.clone()).await?)
+            let first = self.read_first(exchange, head, file, range.clone()).await?;
+            see_first(first.from(at));
+            Some(first)
         };
         if range.end - at > u64::from(UNSENT_BYTES) {
             // Refused, memory is bounded by what the system allows a socket.

@@ -62,6 +62,14 @@ pub(crate) struct LimitFlags {
         hide_env = true
     )]
     max_connections_per_address: Option<usize>,
+    /// Files that stay open between requests, for each worker; 0 opens anew for each [default: 1000]
+    #[arg(
+        long,
+        value_name = "N",
+        env = "AMBIDEX_OPEN_FILE_CACHE",
+        hide_env = true
+    )]
+    open_file_cache: Option<usize>,
     /// Bytes of a request's header; more is 431 [default: 16384]
     #[arg(
         long,
@@ -157,6 +165,7 @@ impl LimitFlags {
             max_connections_per_address: self
                 .max_connections_per_address
                 .or(other.max_connections_per_address),
+            open_file_cache: self.open_file_cache.or(other.open_file_cache),
             max_header_bytes: self.max_header_bytes.or(other.max_header_bytes),
             max_header_fields: self.max_header_fields.or(other.max_header_fields),
             max_target_bytes: self.max_target_bytes.or(other.max_target_bytes),
@@ -206,6 +215,7 @@ impl LimitFlags {
                 .max_connections_per_address
                 .or(defaults.connections_per_address_max),
             descriptors_max: defaults.descriptors_max,
+            open_files_max: self.open_file_cache.unwrap_or(defaults.open_files_max),
             header_bytes_max: self.max_header_bytes.unwrap_or(defaults.header_bytes_max),
             fields_max: self.max_header_fields.unwrap_or(defaults.fields_max),
             target_bytes_max: self.max_target_bytes.unwrap_or(defaults.target_bytes_max),

@@ -30,7 +30,9 @@ const LINGER: Duration = Duration::from_secs(2);
 /// How much of what the client still sends a lingering close reads.
 const LINGER_BYTES_MAX: u64 = 1024 * 1024;
 /// Short answers in a row before others have a turn: one client may send requests without end.
-const SENDS_PER_TURN: u32 = 64;
+const SENDS_PER_TURN: usize = 64;
+/// An answer of more bytes counts as several: 512 KiB in a row at most, as for files.
+const SHORT_BYTES: usize = 8 * 1024;
 
 /// Later than anybody waits.
 const FAR: Duration = Duration::from_secs(60 * 60 * 24 * 365);
@@ -291,11 +293,7 @@ impl Worker {
     /// # Errors
     /// Those of the socket; `TimedOut` if the client takes nothing, or too little.
     pub(crate) async fn send(&self, stream: &TcpStream, bytes: &[u8]) -> io::Result<()> {
-        let sends = self.sends.get().wrapping_add(1);
-        self.sends.set(sends);
-        if sends.is_multiple_of(SENDS_PER_TURN) {
-            self.io.yield_now().await;
-        }
+        self.take_turns(bytes.len()).await;
         let mut pace = Pace::new(&self.limits);
         let mut rest = bytes;
         while !rest.is_empty() {
@@ -308,6 +306,17 @@ impl Worker {
             rest = &rest[sent..];
         }
         Ok(())
+    }
+
+    /// Called for each short answer: after some of them, of the longer ones sooner, others have a turn.
+    pub(crate) async fn take_turns(&self, bytes: usize) {
+        let sends = self.sends.get() + 1 + bytes / SHORT_BYTES;
+        if sends < SENDS_PER_TURN {
+            self.sends.set(sends);
+            return;
+        }
+        self.sends.set(0);
+        self.io.yield_now().await;
     }
 
     /// Waits until the client takes more.

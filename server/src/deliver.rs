@@ -69,12 +69,24 @@ impl Worker {
         found: &Representation,
         range: Range<u64>,
     ) -> io::Result<()> {
-        let head = decorate(exchange, head, found).finish(exchange.keep_alive);
+        let mut head = decorate(exchange, head, found);
+        let size = found.metadata.len();
+        let reusable = range == (0..size) && self.may_be_ready(exchange, found);
+        let unfinished = reusable.then(|| head.edit().clone());
+        let head = head.finish(exchange.keep_alive);
         // HEAD must not touch the disk.
         if exchange.request.method == Method::Head || range.is_empty() {
             return self.send(exchange.stream, &head).await;
         }
-        self.send_file(exchange, &head, &found.file, range).await
+        let keep = |body: &[u8]| {
+            if let Some(head) = &unfinished
+                && body.len() as u64 == size
+            {
+                self.make_ready(exchange, found, head, body);
+            }
+        };
+        self.send_file(exchange, &head, &found.file, range, keep)
+            .await
     }
 
     /// Sends several parts as multipart/byteranges: RFC 9110, 14.6.
@@ -101,7 +113,7 @@ impl Worker {
         let mut before = head;
         for (part_head, part) in heads.iter().zip(parts) {
             before.extend_from_slice(part_head.as_bytes());
-            self.send_file(exchange, &before, &found.file, part.clone())
+            self.send_file(exchange, &before, &found.file, part.clone(), |_| {})
                 .await?;
             before.clear();
         }

@@ -124,6 +124,7 @@ impl Worker {
         if exchange.request.method == Method::Head || size == 0 {
             return self.send(exchange.stream, &head).await;
         }
-        self.send_file(exchange, &head, &page.file, 0..size).await
+        self.send_file(exchange, &head, &page.file, 0..size, |_| {})
+            .await
     }
 }

@@ -33,6 +33,9 @@ pub struct Limits {
     /// Descriptors for connections and files, of all workers together. `None`: as many as
     /// RLIMIT_NOFILE leaves.
     pub descriptors_max: Option<usize>,
+    /// Files that each worker keeps open between requests, of those on local filesystems; fewer if there are not
+    /// descriptors enough. 0: each request opens its own.
+    pub open_files_max: usize,
     /// After a stop: how long answers in flight may take.
     pub grace_period: Duration,
     /// Most bytes of a request's line and header fields together; then 431.
@@ -55,6 +58,7 @@ impl Default for Limits {
             connections_max: 16_384,
             connections_per_address_max: None,
             descriptors_max: None,
+            open_files_max: 1000,
             grace_period: Duration::from_secs(10),
             header_bytes_max: 16 * 1024,
             fields_max: 100,

@@ -5,6 +5,8 @@
 
 use std::borrow::Cow;
 use std::io;
+use std::rc::Weak;
+use std::time::Instant;
 
 use ambidex::disk::{File, Metadata};
 
@@ -15,7 +17,8 @@ use crate::http::head::Status;
 use crate::http::request::Request;
 use crate::http::target::{self, Target};
 use crate::mime::{compressible, extension};
-use crate::serve::Worker;
+use crate::open_files::Kept;
+use crate::serve::{Worker, is_shortage};
 
 /// A file, as one of the forms in which it can be sent.
 pub(crate) struct Representation {
@@ -26,6 +29,10 @@ pub(crate) struct Representation {
     pub(crate) content_type: Cow<'static, str>,
     /// `Content-Encoding`.
     pub(crate) encoding: Option<&'static str>,
+    /// What keeps the file open, if that is how it was found.
+    pub(crate) kept: Option<Weak<Kept>>,
+    /// When its path was looked up, and that of the file beside which it lies: the earlier.
+    pub(crate) looked_up: Instant,
     /// `Vary`: the fields of a request that the choice depends on.
     pub(crate) vary: Option<&'static str>,
 }
@@ -46,9 +53,14 @@ pub(crate) enum Found {
 }
 
 /// What is there under some name.
+#[derive(Clone)]
 pub(crate) struct Entry {
     pub(crate) file: File,
     pub(crate) metadata: Metadata,
+    /// When the path was looked up.
+    pub(crate) looked_up: Instant,
+    /// What keeps it open, if that is how it was found.
+    pub(crate) kept: Option<Weak<Kept>>,
 }
 
 const NOT_FOUND: Status = Status(404);
@@ -167,10 +179,36 @@ impl Worker {
         if host.files.hides(path) {
             return Err(NOT_FOUND);
         }
-        let found = host.site.find_within(path, &host.files).await;
+        if let Some(open_files) = &self.open_files
+            && let Some(entry) = open_files.get(host, path, self.io.now()).await
+        {
+            return Ok(entry);
+        }
+        let looked_up = self.io.now();
+        let found = self.open(host, path).await;
         let file = found.map_err(|error| status_of(&error))?;
         let metadata = self.metadata(&file).await?;
-        Ok(Entry { file, metadata })
+        let entry = Entry {
+            file,
+            metadata,
+            looked_up,
+            kept: None,
+        };
+        if let Some(open_files) = &self.open_files {
+            open_files.keep(host, path, &entry);
+        }
+        Ok(entry)
+    }
+
+    async fn open(&self, host: &Host, path: &[u8]) -> io::Result<File> {
+        let found = host.site.find_within(path, &host.files).await;
+        match (&found, &self.open_files) {
+            // Others took more than was foreseen: what is open for nobody makes room.
+            (Err(error), Some(open_files)) if is_shortage(error) && open_files.close().await => {
+                host.site.find_within(path, &host.files).await
+            }
+            _ => found,
+        }
     }
 
     /// Opens a page that the owner of the site has named.
@@ -200,6 +238,8 @@ impl Worker {
             path,
             content_type,
             encoding: None,
+            kept: entry.kept,
+            looked_up: entry.looked_up,
             vary: None,
         });
         let offered = &host.files.precompressed;
@@ -217,6 +257,8 @@ impl Worker {
             {
                 found.file = entry.file;
                 found.metadata = entry.metadata;
+                found.kept = entry.kept;
+                found.looked_up = found.looked_up.min(entry.looked_up);
                 found.encoding = Some(encoding.name());
                 return Ok(found);
             }

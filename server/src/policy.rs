@@ -159,6 +159,11 @@ impl Rules {
         self.cors.as_ref()?.preflight(request)
     }
 
+    /// Whether what goes with an answer depends on more of a request than its path.
+    pub(crate) fn looks_at_requests(&self) -> bool {
+        self.cors.is_some() || !self.after.is_empty()
+    }
+
     /// Whether a request must be looked at before its file is.
     pub(crate) fn detours(&self) -> bool {
         self.cors.is_some() || !self.moves.is_empty()

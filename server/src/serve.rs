@@ -21,6 +21,8 @@ use crate::hosts::Hosts;
 use crate::http::head::Status;
 use crate::limits::Limits;
 use crate::listen::Listener;
+use crate::open_files::OpenFiles;
+use crate::ready::ReadyAnswers;
 use crate::server::Server;
 use crate::shed::Rest;
 use crate::site::Site;
@@ -52,12 +54,15 @@ pub(crate) struct Worker {
     pub(crate) buffers: Buffers,
     /// What has just arrived on some connection.
     pub(crate) scratch: RefCell<Box<[u8]>>,
-    /// Short answers so far.
-    pub(crate) sends: Cell<u32>,
+    /// Short answers since others had a turn.
+    pub(crate) sends: Cell<usize>,
     /// The second it was made in, and the text.
     date: RefCell<(u64, String)>,
     admission: Admission,
     pub(crate) descriptors: Rc<Descriptors>,
+    /// `None` if none are kept.
+    pub(crate) open_files: Option<OpenFiles>,
+    pub(crate) ready: ReadyAnswers,
     connections: RefCell<Slab<Connection>>,
     /// Counts rests, so that the longest can be found.
     turn: Rc<Cell<u64>>,
@@ -97,8 +102,11 @@ pub(crate) async fn run(
     stop: &Stop,
     admission: Admission,
 ) -> io::Result<()> {
+    let descriptors = Rc::new(admission.descriptors());
     let worker = Rc::new(Worker {
         io: io.clone(),
+        open_files: OpenFiles::new(limits.open_files_max, &descriptors),
+        ready: ReadyAnswers::default(),
         hosts,
         limits,
         stop: stop.clone(),
@@ -106,7 +114,7 @@ pub(crate) async fn run(
         scratch: RefCell::new(vec![0; READ_BYTES].into_boxed_slice()),
         sends: Cell::default(),
         date: RefCell::default(),
-        descriptors: Rc::new(admission.descriptors()),
+        descriptors,
         admission,
         connections: RefCell::default(),
         turn: Rc::default(),
@@ -132,7 +140,13 @@ pub(crate) async fn run(
         stop.wait().await;
         Ok(())
     };
-    let result = future::or(stopping, accepting).await;
+    let sweeping = async {
+        match &worker.open_files {
+            Some(open_files) => open_files.sweep(io, &worker.ready).await,
+            None => future::pending().await,
+        }
+    };
+    let result = future::or(stopping, future::or(accepting, sweeping)).await;
     // The port is free for a successor while the last answers are still being sent.
     drop(listeners);
     worker.end_idle();
@@ -159,6 +173,7 @@ impl Worker {
                     Err(error) if is_shortage(&error) => {
                         // Others in the process, or of the system, took more than was foreseen;
                         // not for a moment only, if it lasts.
+                        self.close_unused_files();
                         if shortages > 0 {
                             self.shed();
                         }
@@ -179,6 +194,13 @@ impl Worker {
             self.shed();
             self.change().await;
         }
+    }
+
+    /// Closes the files that are open for the next request only; tells whether there were any.
+    pub(crate) fn close_unused_files(&self) -> bool {
+        self.ready.clear();
+        let open_files = self.open_files.as_ref();
+        open_files.is_some_and(OpenFiles::clear)
     }
 
     async fn change(&self) {
@@ -300,7 +322,8 @@ impl Worker {
     }
 }
 
-fn is_shortage(error: &io::Error) -> bool {
+/// Whether the process, or the system, has too little of something.
+pub(crate) fn is_shortage(error: &io::Error) -> bool {
     matches!(
         error.raw_os_error(),
         Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM)

@@ -143,6 +143,11 @@ impl Worker {
         if let Some(place) = self.descriptors.try_file() {
             return place;
         }
+        if self.close_unused_files()
+            && let Some(place) = self.descriptors.try_file()
+        {
+            return place;
+        }
         self.shed();
         self.descriptors.file().await
     }

@@ -134,12 +134,17 @@ impl Head {
     /// Ends the head, saying whether the connection goes on.
     #[must_use]
     pub fn finish(mut self, keep_alive: bool) -> Vec<u8> {
-        self.push(if keep_alive {
-            "Connection: keep-alive\r\n\r\n"
-        } else {
-            "Connection: close\r\n\r\n"
-        });
+        Head::conclude(&mut self.bytes, keep_alive);
         self.bytes
+    }
+
+    /// Ends a head that lacks nothing else, as [`Head::finish`].
+    pub(crate) fn conclude(bytes: &mut Vec<u8>, keep_alive: bool) {
+        bytes.extend_from_slice(if keep_alive {
+            b"Connection: keep-alive\r\n\r\n"
+        } else {
+            b"Connection: close\r\n\r\n"
+        });
     }
 
     fn push(&mut self, text: &str) {

@@ -185,7 +185,9 @@ fn is_name(name: &str) -> bool {
                 at + 2 < bytes.len()
             }
             // Not the comma, though RFC 3986 has it: it is what joins two Host fields.
-            _ => byte.is_ascii_alphanumeric() || b"-._~!$&'()*+;=".contains(byte),
+            b'-' | b'.' | b'_' | b'~' | b'!' | b'$' | b'&' | b'\'' => true,
+            b'(' | b')' | b'*' | b'+' | b';' | b'=' => true,
+            _ => byte.is_ascii_alphanumeric(),
         };
         if !good {
             return false;

@@ -107,6 +107,10 @@ pub struct Seen {
     pub enters: u64,
     /// Entries taken.
     pub taken: u64,
+    /// Opens and reads that succeeded.
+    pub opens: u64,
+    /// See [`Seen::opens`].
+    pub reads: u64,
     /// Most entries that were in flight at once.
     pub in_flight_max: usize,
     /// Calls of disarm: waits that have ended.
@@ -446,6 +450,7 @@ impl Kernel for FakeDisk {
         for (to, from) in into.iter_mut().zip(&bytes) {
             to.write(*from);
         }
+        world.seen.reads += 1;
         Ok(bytes.len())
     }
 

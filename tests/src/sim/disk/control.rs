@@ -9,6 +9,7 @@ use ambidex::disk::kernel::Completion;
 
 use crate::sim::descriptors;
 
+use super::names::Renaming;
 use super::tree::{Kind, Node, Rules, Spot};
 use super::{Control, Disk, Faults, Seen, World};
 
@@ -70,6 +71,18 @@ impl Control {
     pub fn symlink(&self, path: &str, target: &str) {
         let link = Kind::Link(target.as_bytes().to_vec());
         self.world.borrow_mut().plant(path, link);
+    }
+
+    /// Gives what is at `from` the name `to`, as rename(2).
+    ///
+    /// # Panics
+    /// If that cannot be.
+    pub fn rename(&self, from: &str, to: &str) {
+        let world = &mut *self.world.borrow_mut();
+        let root = world.tree.root();
+        let what = Renaming::Rename(root.clone(), to.as_bytes().to_vec(), 0);
+        let renamed = world.rename(&root, from.as_bytes(), &what);
+        renamed.expect("a name for another");
     }
 
     /// What a file holds now.

@@ -44,8 +44,10 @@ impl Opened {
         let mut node = self.node.borrow_mut();
         status.stx_mode = node.type_and_mode() as u16;
         status.stx_ino = node.number;
+        status.stx_nlink = node.links;
         status.stx_mtime.tv_sec = (node.modified / NANOSECONDS) as i64;
         status.stx_mtime.tv_nsec = (node.modified % NANOSECONDS) as u32;
+        status.stx_ctime = status.stx_mtime;
         status.stx_size = node.content().map_or(0, |content| content.len() as u64);
         status.stx_dio_mem_align = DIRECT_BYTES;
         status.stx_dio_offset_align = DIRECT_BYTES;
@@ -81,6 +83,7 @@ impl World {
             position,
         };
         self.held += 1;
+        self.seen.opens += 1;
         // A descriptor that was closed past this kernel may have had the number before.
         self.open.insert(fd, Rc::new(opened));
         Ok(fd)

@@ -171,6 +171,7 @@ impl World {
         };
         let count = self.shortened(all.len(), self.faults.short_read);
         let mut from = &all[..count];
+        self.seen.reads += 1;
         for (target, length) in targets {
             let (now, rest) = from.split_at(length.min(from.len()));
             // SAFETY: the target has `length` bytes or more, lent to us alone.

@@ -28,6 +28,8 @@ pub(super) enum Kind {
 /// What there is of each file once.
 pub(super) struct Inode {
     pub(super) number: u64,
+    /// Names of it.
+    pub(super) links: u32,
     /// Permissions.
     pub(super) mode: u32,
     pub(super) kind: Kind,
@@ -97,10 +99,17 @@ impl Spot {
     pub(super) fn put(&self, node: Option<Node>) {
         let mut above = self.above.last().expect("the root").borrow_mut();
         let names = above.names().expect("a directory");
-        match node {
+        let new = node.clone();
+        let old = match node {
             Some(node) => names.insert(self.name.clone(), node),
             None => names.remove(&self.name),
         };
+        if let Some(new) = new {
+            new.borrow_mut().links += 1;
+        }
+        if let Some(old) = old {
+            old.borrow_mut().links -= 1;
+        }
     }
 }
 
@@ -125,6 +134,7 @@ impl Tree {
     pub(super) fn new() -> Tree {
         let root = Inode {
             number: 1,
+            links: 1,
             mode: 0o755,
             kind: Kind::Directory(BTreeMap::new()),
             attributes: BTreeMap::new(),
@@ -157,6 +167,7 @@ impl Tree {
         self.numbers += 1;
         Rc::new(RefCell::new(Inode {
             number: self.numbers,
+            links: 0,
             mode,
             kind,
             attributes: BTreeMap::new(),

@@ -27,7 +27,7 @@ pub(super) enum Body {
 }
 
 /// Kinds of answers that are judged: each must come up, or nothing is known of it.
-pub const KINDS: [&str; 8] = [
+pub const KINDS: [&str; 9] = [
     "whole",
     "part",
     "parts",
@@ -36,9 +36,12 @@ pub const KINDS: [&str; 8] = [
     "unsatisfiable",
     "list",
     "broken off",
+    "kept",
 ];
 /// The last of [`KINDS`]: an answer that ends visibly before its end, for its file became shorter.
 pub(super) const BROKEN: usize = 7;
+/// Whole answers with a body, of which some were read for an earlier one.
+pub(super) const KEPT: usize = 8;
 
 /// An answer whose head is right.
 #[derive(Debug)]

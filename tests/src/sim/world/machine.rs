@@ -113,6 +113,11 @@ impl Machine {
         }
     }
 
+    /// Reads of files that succeeded.
+    pub(super) fn reads(&self) -> u64 {
+        self.disk.seen().reads
+    }
+
     /// A device that has work gets on with it.
     pub(super) fn turn(&self) {
         if self.disk.busy() > 0 && !self.hanging.get() && !self.serving.replace(true) {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use fastrand::Rng;
 
 use super::answer::Head;
-use super::judge::{Answer, BROKEN, Excuses, KINDS, judge};
+use super::judge::{Answer, BROKEN, Excuses, KEPT, KINDS, judge};
 use super::net::SimNet;
 use super::plan::{Plan, Visit};
 use super::request::Request;
@@ -304,6 +304,7 @@ impl Peer {
             }
             if let Some(kind) = answer.kind {
                 self.seen[kind] += 1;
+                self.seen[KEPT] += u64::from(kind == 0 && answer.body_bytes > 0);
             }
             let bytes = answer.head_bytes + answer.body_bytes;
             self.last |= answer.closes;

@@ -1,5 +1,6 @@
 //! What a seed stands for: who comes, what they ask for, and which faults strike.
 
+use std::iter;
 use std::time::Duration;
 
 use fastrand::Rng;
@@ -30,7 +31,7 @@ pub(super) const LISTED: [(&str, usize, bool); 3] = [
 ];
 
 /// Kinds of faults, and of what else happens, that can be left out one by one.
-pub const FAULTS: [&str; 22] = [
+pub const FAULTS: [&str; 23] = [
     "interrupt",
     "short_send",
     "abort",
@@ -53,6 +54,7 @@ pub const FAULTS: [&str; 22] = [
     "stop",
     "changes",
     "variety",
+    "open_files",
 ];
 
 /// What is left out of the plan of a seed: how a failure is made small.
@@ -124,6 +126,8 @@ pub struct Plan {
     pub stop: Option<Duration>,
     /// Most connections.
     pub connections_max: usize,
+    /// Files that stay open between requests, if there are descriptors enough.
+    pub open_files_max: usize,
     /// Whether the site has the large file.
     pub large: bool,
     /// Tasks of the engine come, and not clients of a server.
@@ -207,6 +211,8 @@ fn visit(rng: &mut Rng, manners: &Weights<7>, large: bool) -> Visit {
 
 /// The place of "variety" in [`FAULTS`].
 const VARIETY: usize = 21;
+/// That of "open_files".
+const OPEN_FILES: usize = 22;
 
 fn span(rng: &mut Rng) -> Span {
     match rng.u32(..4) {
@@ -263,6 +269,7 @@ impl Plan {
             hang: hangs.then_some(hang),
             stop: chance(rng, 20).then_some(stop),
             connections_max: if tight { rng.usize(1..3) } else { 64 },
+            open_files_max: 0,
             large,
             tasks: chance(rng, 25),
             visits: Vec::new(),
@@ -274,6 +281,9 @@ impl Plan {
         let more = &mut Rng::with_seed(seed ^ 5);
         if cut.faults >> VARIETY & 1 == 0 && !plan.tasks {
             plan.vary(more);
+        }
+        if cut.faults >> OPEN_FILES & 1 == 0 && !plan.tasks {
+            plan.keep_open(&mut Rng::with_seed(seed ^ 6));
         }
         plan.change(more);
         plan.cut(cut);
@@ -302,6 +312,28 @@ impl Plan {
             if matches!(request.ask, Ask::Whole | Ask::Spans(_)) && rng.bool() {
                 request.condition = condition(rng);
             }
+        }
+    }
+
+    /// Files that stay open, most of them such as are asked for again and again.
+    fn keep_open(&mut self, rng: &mut Rng) {
+        self.open_files_max = [0, 1, 2, 1000][rng.usize(..4)];
+        let likely = rng.u32(..80);
+        let first = self.visits[0].requests[0].file;
+        let same = rng.bool();
+        for visit in &mut self.visits {
+            if !chance(rng, likely) {
+                continue;
+            }
+            let again = Request {
+                file: if same { first } else { visit.requests[0].file },
+                ask: Ask::Whole,
+                head: false,
+                condition: Condition::None,
+            };
+            let at = rng.usize(..=visit.requests.len());
+            let again = iter::repeat_n(again, rng.usize(2..9));
+            visit.requests.splice(at..at, again);
         }
     }
 

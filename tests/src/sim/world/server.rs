@@ -8,7 +8,7 @@ use ambidex::net::TcpListener;
 use ambidex::{Engine, Handle};
 use ambidex_server::{Config, Files, Limits, Listing, Server, Site, Stop};
 
-use super::judge::KINDS;
+use super::judge::{KEPT, KINDS};
 use super::machine::{CHANGE, Machine, PATIENCE};
 use super::net::{Beyond, SimNet};
 use super::peer::{Peer, Scene};
@@ -76,6 +76,7 @@ impl ServerWorld {
                 grace_period: seconds(5),
                 connections_max: self.machine.plan.connections_max,
                 descriptors_max: Some(64),
+                open_files_max: self.machine.plan.open_files_max,
                 ..Limits::default()
             },
             files: Files {
@@ -109,6 +110,8 @@ impl ServerWorld {
             let seen = peer.seen();
             sum.iter_mut().zip(seen).for_each(|(sum, one)| *sum += one);
         }
+        // Each of the others was read, at least once.
+        sum[KEPT] = sum[KEPT].saturating_sub(self.machine.reads());
         sum
     }
 

@@ -1,0 +1,205 @@
+//! Answers that are ready: head and body of small files that are asked for again and again, made once.
+//!
+//! An answer is as fresh as the open file that it was made of: it is sent while that is kept, for a second after its
+//! path was looked up, and only if statx(2) says that the file is as it was. Content that was read within the tick of
+//! the filesystem's clock in which the file had changed may be of a later state with the same times, and is not kept.
+
+use std::cell::RefCell;
+use std::io::{self, IoSlice};
+use std::num::NonZeroUsize;
+use std::rc::{Rc, Weak};
+use std::time::{Instant, UNIX_EPOCH};
+
+use ambidex::net::TcpStream;
+use lru::LruCache;
+
+use crate::hosts::Host;
+use crate::http::head::Head;
+use crate::http::request::{Expectation, Method, Request};
+use crate::locate::Representation;
+use crate::open_files::{Kept, is_fresh, write_key};
+use crate::respond::Exchange;
+use crate::serve::Worker;
+
+/// The largest body: for more, what reading costs is little beside sending.
+const BODY_BYTES_MAX: u64 = 16 * 1024;
+/// Of head and key: others are rare, and a client chooses the key.
+const HEAD_BYTES_MAX: usize = 4 * 1024;
+/// Bound: 20 MiB for each worker.
+const ANSWERS_MAX: NonZeroUsize = NonZeroUsize::new(1000).unwrap();
+/// The longest tick of a clock that stamps files, in seconds: that of FAT.
+const TICK_SECONDS: i64 = 2;
+/// Where the date stands in a head, and how long it is.
+const DATE_AT: usize = b"HTTP/1.1 200 OK\r\nDate: ".len();
+const DATE_BYTES: usize = b"Sun, 06 Nov 1994 08:49:37 GMT".len();
+
+/// The answer to a plain GET.
+struct Ready {
+    kept: Weak<Kept>,
+    /// When the path was looked up, and that of the file beside which it lies: the earlier.
+    looked_up: Instant,
+    /// Without `Connection`.
+    head: Box<[u8]>,
+    body: Box<[u8]>,
+}
+
+/// The answers of one worker, by host, target and what the client accepts.
+pub(crate) struct ReadyAnswers {
+    answers: RefCell<LruCache<Vec<u8>, Rc<Ready>>>,
+    /// A key is looked up without an allocation.
+    key: RefCell<Vec<u8>>,
+    /// A head with its date.
+    head: RefCell<Vec<u8>>,
+}
+
+impl Default for ReadyAnswers {
+    fn default() -> ReadyAnswers {
+        ReadyAnswers {
+            answers: RefCell::new(LruCache::new(ANSWERS_MAX)),
+            key: RefCell::default(),
+            head: RefCell::default(),
+        }
+    }
+}
+
+impl ReadyAnswers {
+    fn get(&self, host: &Host, request: &Request<'_>) -> Option<Rc<Ready>> {
+        let key = &mut *self.key.borrow_mut();
+        write_answer_key(key, host, request);
+        self.answers.borrow_mut().get(key.as_slice()).cloned()
+    }
+
+    /// Forgets those whose file is no longer kept.
+    pub(crate) fn sweep(&self) {
+        let mut answers = self.answers.borrow_mut();
+        answers.retain(|_, ready| ready.kept.strong_count() > 0);
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.answers.borrow().is_empty()
+    }
+
+    /// Forgets all.
+    pub(crate) fn clear(&self) {
+        self.answers.borrow_mut().clear();
+    }
+}
+
+impl Worker {
+    /// Sends the answer that is ready for `request`; tells whether there is one.
+    ///
+    /// # Errors
+    /// Those of the socket; `TimedOut` if the client takes nothing.
+    pub(crate) async fn send_ready(
+        &self,
+        stream: &TcpStream,
+        host: &Host,
+        request: &Request<'_>,
+        keep_alive: bool,
+    ) -> io::Result<bool> {
+        if !is_plain(request) {
+            return Ok(false);
+        }
+        let Some(ready) = self.ready.get(host, request) else {
+            return Ok(false);
+        };
+        let Some(kept) = ready.kept.upgrade() else {
+            return Ok(false);
+        };
+        if !is_fresh(ready.looked_up, self.io.now()) || !kept.is_unchanged().await {
+            return Ok(false);
+        }
+        let rest = {
+            let head = &mut *self.ready.head.borrow_mut();
+            head.clear();
+            head.extend_from_slice(&ready.head[..DATE_AT]);
+            head.extend_from_slice(self.date().as_bytes());
+            head.extend_from_slice(&ready.head[DATE_AT + DATE_BYTES..]);
+            Head::conclude(head, keep_alive);
+            let slices = [IoSlice::new(head), IoSlice::new(&ready.body)];
+            let sent = stream.try_write_vectored(&slices).transpose()?;
+            let sent = sent.unwrap_or(0);
+            if sent == head.len() + ready.body.len() {
+                None
+            } else {
+                Some([&head[..], &ready.body].concat().split_off(sent))
+            }
+        };
+        match rest {
+            None => self.take_turns(ready.body.len()).await,
+            Some(rest) => self.send(stream, &rest).await?,
+        }
+        Ok(true)
+    }
+
+    /// Keeps the answer to `exchange` for the next who asks alike: a head that lacks only `Connection`, and
+    /// the whole file `found`.
+    pub(crate) fn make_ready(
+        &self,
+        exchange: &Exchange<'_>,
+        found: &Representation,
+        head: &[u8],
+        body: &[u8],
+    ) {
+        let Some(kept) = &found.kept else { return };
+        let date = head.get(DATE_AT..DATE_AT + DATE_BYTES);
+        // A second has gone by, or a rule has put another field there.
+        if date != Some(self.date().as_bytes()) {
+            return;
+        }
+        let mut key = Vec::new();
+        write_answer_key(&mut key, &exchange.host, exchange.request);
+        if key.len() + head.len() > HEAD_BYTES_MAX {
+            return;
+        }
+        let ready = Rc::new(Ready {
+            kept: Weak::clone(kept),
+            looked_up: found.looked_up,
+            head: head.into(),
+            body: body.into(),
+        });
+        self.ready.answers.borrow_mut().push(key, ready);
+    }
+
+    /// Whether the answer `found` to `exchange` may be kept: it depends on nothing but what its key holds,
+    /// and what is read from now on is what the metadata are of.
+    pub(crate) fn may_be_ready(&self, exchange: &Exchange<'_>, found: &Representation) -> bool {
+        let now = self.io.wall().duration_since(UNIX_EPOCH);
+        let now = now.map_or(0, |now| now.as_secs().cast_signed());
+        let times = [
+            found.metadata.changed_seconds(),
+            // It can be set, and what is in the future is said to be now.
+            found.metadata.modified_parts().0,
+        ];
+        let is_settled = times
+            .iter()
+            .all(|time| time.saturating_add(TICK_SECONDS) < now);
+        found.kept.is_some()
+            && found.metadata.len() <= BODY_BYTES_MAX
+            && is_plain(exchange.request)
+            && matches!(found.vary, None | Some("Accept-Encoding"))
+            && !exchange.host.policy.looks_at_requests()
+            && !self.has_detours(&exchange.host)
+            && is_settled
+    }
+}
+
+/// A GET of the whole file, whatever the client has already.
+fn is_plain(request: &Request<'_>) -> bool {
+    request.method == Method::Get
+        && request.expectation == Expectation::None
+        && request.range.is_none()
+        && request.if_match.is_none()
+        && request.if_none_match.is_none()
+        && request.if_modified_since.is_none()
+        && request.if_unmodified_since.is_none()
+}
+
+fn write_answer_key(key: &mut Vec<u8>, host: &Host, request: &Request<'_>) {
+    write_key(key, host, request.target.as_bytes());
+    if !host.files.precompressed.is_empty() {
+        // No target has such a byte. To take nothing in particular is to say nothing.
+        key.push(b'\n');
+        key.extend_from_slice(request.field("accept-encoding").unwrap_or("").as_bytes());
+    }
+}
