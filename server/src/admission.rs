@@ -186,6 +186,11 @@ impl Descriptors {
         self.reserve
     }
 
+    /// Whether files have more than what is reserved for them.
+    pub(crate) fn files_exceed(&self) -> bool {
+        self.of_files() > self.reserve
+    }
+
     /// So many files stay open for the next request.
     pub(crate) fn stay_open(&self, files: usize) {
         if self.open.replace(files) > files {
@@ -385,6 +390,21 @@ mod tests {
         }
         assert_eq!(connections, 24);
         assert_eq!(descriptors.free(), FILE_RESERVE_MIN / FILE_DESCRIPTORS);
+    }
+
+    #[test]
+    fn what_stays_open_counts_as_files() {
+        let descriptors = Descriptors::new(32);
+        (0..22).for_each(|_| descriptors.connected());
+        assert_eq!(descriptors.free(), 5);
+        descriptors.stay_open(4);
+        assert_eq!(descriptors.free(), 3);
+        // Within the reserve it takes nothing from connections; beyond, they wait.
+        assert!(!descriptors.files_exceed() && descriptors.have_room());
+        let _files: Vec<_> = (0..3).map_while(|_| descriptors.try_file()).collect();
+        assert!(descriptors.files_exceed() && !descriptors.have_room());
+        descriptors.stay_open(0);
+        assert!(!descriptors.files_exceed() && descriptors.have_room());
     }
 
     #[test]

@@ -109,7 +109,7 @@ impl Worker {
         if !is_fresh(ready.looked_up, self.io.now()) || !kept.is_unchanged().await {
             return Ok(false);
         }
-        let rest = {
+        let (rest, at) = {
             let head = &mut *self.ready.head.borrow_mut();
             head.clear();
             head.extend_from_slice(&ready.head[..DATE_AT]);
@@ -119,15 +119,15 @@ impl Worker {
             let slices = [IoSlice::new(head), IoSlice::new(&ready.body)];
             let sent = stream.try_write_vectored(&slices).transpose()?;
             let sent = sent.unwrap_or(0);
-            if sent == head.len() + ready.body.len() {
-                None
-            } else {
-                Some([&head[..], &ready.body].concat().split_off(sent))
-            }
+            let rest = head.get(sent..).unwrap_or_default().to_vec();
+            (rest, sent.saturating_sub(head.len()))
         };
-        match rest {
-            None => self.take_turns(ready.body.len()).await,
-            Some(rest) => self.send(stream, &rest).await?,
+        // The body is not copied: many may be slow to take it.
+        if at < ready.body.len() {
+            self.send(stream, &rest).await?;
+            self.send(stream, &ready.body[at..]).await?;
+        } else {
+            self.take_turns(ready.body.len()).await;
         }
         Ok(true)
     }

@@ -173,7 +173,7 @@ impl Worker {
                     Err(error) if is_shortage(&error) => {
                         // Others in the process, or of the system, took more than was foreseen;
                         // not for a moment only, if it lasts.
-                        self.close_unused_files();
+                        self.drop_kept();
                         if shortages > 0 {
                             self.shed();
                         }
@@ -191,13 +191,17 @@ impl Worker {
     /// is not accepted waits in the kernel's queue.
     async fn room(&self) {
         while !self.descriptors.have_room() || self.descriptors.are_short() {
+            // What is open for nobody goes before who rests.
+            if self.descriptors.files_exceed() && self.drop_kept() {
+                continue;
+            }
             self.shed();
             self.change().await;
         }
     }
 
-    /// Closes the files that are open for the next request only; tells whether there were any.
-    pub(crate) fn close_unused_files(&self) -> bool {
+    /// Closes the files and forgets the answers that are kept for the next request; tells whether files were open.
+    pub(crate) fn drop_kept(&self) -> bool {
         self.ready.clear();
         let open_files = self.open_files.as_ref();
         open_files.is_some_and(OpenFiles::clear)

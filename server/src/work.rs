@@ -143,7 +143,7 @@ impl Worker {
         if let Some(place) = self.descriptors.try_file() {
             return place;
         }
-        if self.close_unused_files()
+        if self.drop_kept()
             && let Some(place) = self.descriptors.try_file()
         {
             return place;
