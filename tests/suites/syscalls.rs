@@ -76,6 +76,8 @@ impl Traced {
         let wrapper = strace::wrapper(&folder.path().join("trace"), &[]);
         let server = Server::builder(tree.path())
             .backend(Backend::Uring)
+            // Each request has work for the disk.
+            .args(["--open-file-cache", "0"])
             .wrapper(&wrapper)
             .start();
         Some(Self {
