@@ -6,6 +6,7 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::backtrace::Backtrace;
 use std::cell::Cell;
 use std::fs;
+use std::hint::black_box;
 use std::io::{self, Write};
 use std::pin::pin;
 use std::rc::Rc;
@@ -23,6 +24,8 @@ const WARM_UP: usize = 2_000;
 
 thread_local! {
     static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
+    /// Bytes of the largest.
+    static LARGEST: Cell<usize> = const { Cell::new(0) };
     /// Where the first allocation came from is worth knowing; the ones made to find out are not.
     static WATCHED: Cell<bool> = const { Cell::new(false) };
 }
@@ -30,7 +33,8 @@ thread_local! {
 /// Counts the allocations of each thread apart.
 struct Counting;
 
-fn count() {
+fn count(bytes: usize) {
+    LARGEST.set(LARGEST.get().max(bytes));
     let so_far = ALLOCATIONS.get() + 1;
     if WATCHED.replace(false) {
         eprintln!("allocates: {}", Backtrace::force_capture());
@@ -41,7 +45,7 @@ fn count() {
 // SAFETY: every call goes to the system's allocator unchanged.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        count();
+        count(layout.size());
         // SAFETY: the caller's promise is passed on.
         unsafe { System.alloc(layout) }
     }
@@ -52,7 +56,7 @@ unsafe impl GlobalAlloc for Counting {
     }
 
     unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        count();
+        count(size);
         // SAFETY: the caller's promise is passed on.
         unsafe { System.realloc(pointer, layout, size) }
     }
@@ -238,4 +242,26 @@ fn arming_a_level_source_for_each_wait_allocates_nothing() {
     let before = start();
     wait(WARM_UP);
     assert_eq!(stop(before), 0);
+}
+
+/// Who has ten thousand connections has ten thousand tasks.
+#[test]
+fn a_task_takes_little_more_memory_than_its_future() {
+    const OWN: usize = 10_000;
+    let mut engine = engine(Choice::Threads);
+    let run = engine.run(async |io| {
+        let handle = io.clone();
+        let future = async move {
+            let own = [1_u8; OWN];
+            handle.yield_now().await;
+            black_box(&own);
+        };
+        let bytes = size_of_val(&future);
+        LARGEST.set(0);
+        let task = io.spawn(future);
+        let taken = LARGEST.get();
+        assert!(taken <= bytes + 128, "{taken} for a future of {bytes}");
+        task.await.expect("it ends");
+    });
+    run.expect("run");
 }

@@ -124,38 +124,47 @@ impl std::error::Error for JoinError {}
 
 pin_project! {
     /// Keeps a panic inside its task, be it in a poll or in a destructor: other tasks live on.
-    pub(crate) struct Supervised<F> {
+    ///
+    /// `guard` is dropped after the future. An async block that held both would keep the future twice: as it was
+    /// captured, and as it is awaited.
+    pub(crate) struct Supervised<F, G> {
         #[pin]
         future: Option<F>,
+        guard: Option<G>,
     }
 
-    impl<F> PinnedDrop for Supervised<F> {
+    impl<F, G> PinnedDrop for Supervised<F, G> {
         fn drop(this: Pin<&mut Self>) {
-            let mut future = this.project().future;
             // The panic hook has reported it; there is nobody else to tell.
-            let _ = catch_unwind(AssertUnwindSafe(|| future.set(None)));
+            let _ = catch_unwind(AssertUnwindSafe(|| this.end()));
         }
     }
 }
 
-impl<F> Supervised<F> {
-    pub(crate) fn new(future: F) -> Supervised<F> {
+impl<F, G> Supervised<F, G> {
+    pub(crate) fn new(future: F, guard: G) -> Supervised<F, G> {
         Supervised {
             future: Some(future),
+            guard: Some(guard),
         }
+    }
+
+    fn end(self: Pin<&mut Self>) {
+        let mut this = self.project();
+        this.future.set(None);
+        *this.guard = None;
     }
 }
 
-impl<F: Future> Future for Supervised<F> {
+impl<F: Future, G> Future for Supervised<F, G> {
     type Output = Caught<F::Output>;
 
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let mut slot = self.project().future;
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let polled = catch_unwind(AssertUnwindSafe(|| {
-            let future = slot.as_mut().as_pin_mut();
+            let future = self.as_mut().project().future.as_pin_mut();
             let polled = future.expect("polled after its end").poll(cx);
             if polled.is_ready() {
-                slot.set(None);
+                self.as_mut().end();
             }
             polled
         }));

@@ -144,10 +144,7 @@ impl Tasks {
             list: Rc::clone(&self.active),
             key,
         };
-        let supervised = Supervised::new(async move {
-            let _active = active;
-            future.await
-        });
+        let supervised = Supervised::new(future, active);
         let shared = Arc::clone(&self.shared);
         let schedule = move |runnable| shared.schedule(runnable);
         let (runnable, task) = async_task::spawn_local(supervised, schedule);

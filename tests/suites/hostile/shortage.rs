@@ -34,9 +34,12 @@ const SILENT: usize = 40;
 fn cell(site: &Site, backend: Backend, shortage: &Shortage, report: &mut Report) {
     let &(what, ulimit, promise, _) = shortage;
     let name = format!("{what}, on {}", backend.name());
-    // As long as a connection may say nothing while others wait for its place.
-    let patience = ["--header-timeout", "1"];
-    let server = site.builder(backend).args(patience).ulimit(ulimit).start();
+    let mut builder = site.builder(backend).ulimit(ulimit);
+    if promise == Honest {
+        // As long as a connection may say nothing while others wait for its place.
+        builder = builder.args(["--header-timeout", "1"]);
+    }
+    let server = builder.start();
     let load = site.load(&server);
     let before = server.open_fds();
     let silent = crowd(&server);

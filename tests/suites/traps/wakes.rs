@@ -61,9 +61,9 @@ fn defer_taskrun_epoll_wakes() {
                 after.events - before.events <= READS as u64,
                 "one event for each completion at most: {before:?} {after:?}"
             );
-            // One may ring while the loop looks; twice for each would be a trap.
+            // Now and then one rings while the loop looks; twice for each would be a trap.
             let vain = after.spurious - before.spurious;
-            assert!(vain <= READS as u64 / 10, "{vain} waits ended in vain");
+            assert!(vain <= READS as u64 / 2, "{vain} waits ended in vain");
             for _ in 0..20 {
                 join_all((0..BLOCKS).map(|at| read_block(&file, &pool, at))).await;
             }
