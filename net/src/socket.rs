@@ -19,6 +19,7 @@ use std::net::{Shutdown, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::SocketAddr as UnixAddr;
+use std::task::{Context, Poll};
 
 use socket2::{Domain, SockAddr, SockRef, Type};
 
@@ -245,7 +246,28 @@ impl<P: Protocol> Socket<P> {
     /// # Cancel safety
     /// Safe.
     pub async fn readable(&self) -> io::Result<Readiness> {
-        poll_fn(|cx| self.source.poll_ready(cx, Direction::Read)).await
+        poll_fn(|cx| self.poll_readable(cx)).await
+    }
+
+    /// As [`Socket::readable`], for futures written by hand: one that waits for several things keeps nothing but
+    /// references.
+    ///
+    /// # Errors
+    /// Those of [`Socket::readable`].
+    ///
+    /// ```no_run
+    /// # use std::{future::poll_fn, io, task::Poll};
+    /// # async fn example(one: ambidex_net::TcpStream, other: ambidex_net::TcpStream) -> io::Result<()> {
+    /// // Whichever has something first.
+    /// let ready = poll_fn(|cx| match one.poll_readable(cx) {
+    ///     Poll::Pending => other.poll_readable(cx),
+    ///     ready => ready,
+    /// });
+    /// ready.await?;
+    /// # Ok(()) }
+    /// ```
+    pub fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<Readiness>> {
+        self.source.poll_ready(cx, Direction::Read)
     }
 
     /// Waits until a write may not wait.

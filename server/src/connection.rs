@@ -16,6 +16,7 @@ use crate::http::request::{
     Body, Bounds, Expectation, Method, Parsed, Refusal, Request, parse_within,
 };
 use crate::rate::Pace;
+use crate::ready::Sent;
 use crate::serve::Worker;
 use crate::shed::Rest;
 
@@ -66,44 +67,146 @@ enum Step {
     Answered(usize, bool),
 }
 
+/// What came of reading from a connection that rested.
+enum Glance {
+    /// Nothing had come after all.
+    Nothing,
+    /// The client has ended its side.
+    End,
+    /// The answer to all that had come was ready, and is sent.
+    Sent(Sent),
+    /// More than that is to be done.
+    Input(Vec<u8>),
+}
+
+/// Rarely needed, so that a connection has no place for it.
+type Finish<'a> = Pin<Box<dyn Future<Output = io::Result<()>> + 'a>>;
+
+/// What follows when there is nothing more to be answered.
+enum Next {
+    /// More requests may come. So many empty lines have come before the next.
+    Rest(usize),
+    End(End),
+}
+
 impl Worker {
     /// Serves one connection to its end. `idle` tells the outside when nothing is under way.
-    pub(crate) async fn converse(&self, stream: TcpStream, idle: &Rest) {
-        match self.requests(&stream, idle).await {
-            Ok(End::Clean) => {}
-            Ok(End::Linger) => self.linger(&stream).await,
-            // The last answer has no length: only a reset tells that it broke off.
-            Err(_)
-                if stream
-                    .options()
-                    .linger()
-                    .is_ok_and(|linger| linger.is_some()) => {}
-            // The whole answers before the one that broke off are to arrive.
-            Err(_) => self.linger(&stream).await,
+    ///
+    /// What this keeps is what an idle connection takes of memory: all that a request needs is in boxes.
+    pub(crate) async fn converse(&self, stream: &TcpStream, idle: &Rest) {
+        let mut patience = pin!(self.io.sleep(self.limits.idle_timeout));
+        let mut empty_lines = 0;
+        idle.set(true);
+        let ended = loop {
+            match self.next_request(stream, patience.as_mut()).await {
+                Ok(()) => {}
+                Err(error) if error.kind() == ErrorKind::TimedOut => break Ok(End::Clean),
+                Err(error) => break Err(error),
+            }
+            match self.glance(stream) {
+                Ok(Glance::Nothing) => continue,
+                Ok(Glance::End) => break Ok(End::Clean),
+                Ok(Glance::Sent(sent)) => {
+                    idle.set(false);
+                    empty_lines = 0;
+                    if let Some(finish) = self.finish(stream, sent)
+                        && let Err(error) = finish.await
+                    {
+                        break Err(error);
+                    }
+                    // The order to stop may have come meanwhile.
+                    if self.stop.is_set() {
+                        break Ok(End::Linger);
+                    }
+                }
+                Ok(Glance::Input(input)) => {
+                    idle.set(false);
+                    let requests = self.requests(stream, input, empty_lines, patience.as_mut());
+                    match Box::pin(requests).await {
+                        Ok(Next::Rest(lines)) => empty_lines = lines,
+                        Ok(Next::End(end)) => break Ok(end),
+                        Err(error) => break Err(error),
+                    }
+                }
+                Err(error) => break Err(error),
+            }
+            idle.set(true);
+        };
+        idle.set(false);
+        if should_linger(stream, &ended) {
+            Box::pin(self.linger(stream)).await;
         }
     }
 
-    /// One request after the other. Nothing is read while one is answered: that bounds how many a
-    /// client can have waiting here.
-    async fn requests(&self, stream: &TcpStream, idle: &Rest) -> io::Result<End> {
-        let mut input = Vec::new();
-        let mut progress = Progress::default();
-        let mut patience = pin!(self.io.sleep(self.limits.idle_timeout));
+    /// Waits until a connection without a request under way has something to be read.
+    ///
+    /// # Errors
+    /// `TimedOut` if that takes too long; those of epoll_ctl(2).
+    fn next_request<'a>(
+        &self,
+        stream: &'a TcpStream,
+        mut patience: Pin<&'a mut Sleep>,
+    ) -> impl Future<Output = io::Result<()>> + use<'a> {
+        let limit = self.io.now().checked_add(self.limits.idle_timeout);
+        patience.as_mut().reset(limit.unwrap_or_else(|| self.far()));
+        poll_fn(move |cx| match stream.poll_readable(cx) {
+            Poll::Ready(readable) => Poll::Ready(readable.map(drop)),
+            Poll::Pending => late(patience.as_mut().poll(cx)),
+        })
+    }
+
+    /// Reads what has come. If that is one request whose answer is ready, sends it at once.
+    ///
+    /// # Errors
+    /// Those of the socket.
+    fn glance(&self, stream: &TcpStream) -> io::Result<Glance> {
+        // One scratch buffer for all connections: it is filled and emptied without waiting.
+        let scratch = &mut *self.scratch.borrow_mut();
+        let input = match stream.try_read(scratch).transpose()? {
+            None => return Ok(Glance::Nothing),
+            Some(0) => return Ok(Glance::End),
+            Some(length) => &scratch[..length],
+        };
+        if !self.ready.is_empty()
+            && let Parsed::Complete(request, head) = parse_within(input, &self.bounds())
+            && head == input.len()
+            && request.body == Body::None
+            && request.keep_alive
+            && !self.stop.is_set()
+            && let Some(sent) = self.send_ready(stream, &request, true)?
+        {
+            return Ok(Glance::Sent(sent));
+        }
+        Ok(Glance::Input(input.to_vec()))
+    }
+
+    /// One request after the other, until there is none. Nothing is read while one is answered: that bounds how
+    /// many a client can have waiting here.
+    async fn requests(
+        &self,
+        stream: &TcpStream,
+        mut input: Vec<u8>,
+        empty_lines: usize,
+        mut patience: Pin<&mut Sleep>,
+    ) -> io::Result<Next> {
+        let mut progress = Progress {
+            empty_lines,
+            ..Progress::default()
+        };
         loop {
             progress.pass_empty_lines(&mut input);
             match self.step(stream, &input, &progress).await? {
+                Step::Receive if input.is_empty() => return Ok(Next::Rest(progress.empty_lines)),
                 Step::Receive => {
-                    idle.set(input.is_empty());
                     let patience = patience.as_mut();
                     let received = self
                         .receive(stream, &mut input, &mut progress.since, patience)
                         .await;
-                    idle.set(false);
                     match received {
-                        Ok(0) => return Ok(End::Clean),
+                        Ok(0) => return Ok(Next::End(End::Clean)),
                         Ok(_) => {}
                         Err(error) if error.kind() == ErrorKind::TimedOut => {
-                            return self.timed_out(stream, &input).await;
+                            return self.timed_out(stream).await;
                         }
                         Err(error) => return Err(error),
                     }
@@ -116,13 +219,13 @@ impl Worker {
                         Drained::Bad => {
                             return self.end_refused(stream, Refusal::BadRequest).await;
                         }
-                        Drained::Late => return self.timed_out(stream, &input).await,
-                        Drained::Gone => return Ok(End::Clean),
+                        Drained::Late => return self.timed_out(stream).await,
+                        Drained::Gone => return Ok(Next::End(End::Clean)),
                     }
                 }
                 // The order to stop may have come during the answer.
                 Step::Answered(_, keep_alive) if !keep_alive || self.stop.is_set() => {
-                    return Ok(End::Linger);
+                    return Ok(Next::End(End::Linger));
                 }
                 Step::Answered(head, _) => {
                     input.drain(..head);
@@ -132,19 +235,22 @@ impl Worker {
         }
     }
 
-    /// Looks at the start of the input, and answers what is ready to be.
+    fn bounds(&self) -> Bounds {
+        Bounds {
+            header_bytes_max: self.limits.header_bytes_max,
+            fields_max: self.limits.fields_max,
+            target_bytes_max: self.limits.target_bytes_max,
+        }
+    }
+
+    /// Looks at the start of the input, and answers what is there to be answered.
     async fn step(
         &self,
         stream: &TcpStream,
         input: &[u8],
         progress: &Progress,
     ) -> io::Result<Step> {
-        let bounds = Bounds {
-            header_bytes_max: self.limits.header_bytes_max,
-            fields_max: self.limits.fields_max,
-            target_bytes_max: self.limits.target_bytes_max,
-        };
-        match parse_within(input, &bounds) {
+        match parse_within(input, &self.bounds()) {
             Parsed::Partial => Ok(Step::Receive),
             Parsed::Refused(refusal) => Ok(Step::Refuse(refusal)),
             Parsed::Complete(request, head) => {
@@ -156,6 +262,12 @@ impl Worker {
                     None => request.body == Body::None,
                 };
                 let keep_alive = request.keep_alive && rest_is_known && !self.stop.is_set();
+                if let Some(sent) = self.send_ready(stream, &request, keep_alive)? {
+                    if let Some(finish) = self.finish(stream, sent) {
+                        finish.await?;
+                    }
+                    return Ok(Step::Answered(head, keep_alive));
+                }
                 let keep_alive = self.respond(stream, &request, keep_alive).await?;
                 Ok(Step::Answered(head, keep_alive))
             }
@@ -176,8 +288,7 @@ impl Worker {
         small && known && request.keep_alive && request.expectation == Expectation::None
     }
 
-    /// Reads more of a head, for as long as `patience` is set to. The first byte starts the clock of the
-    /// whole head.
+    /// Reads more of a head. Its first byte starts the clock of the whole head.
     async fn receive(
         &self,
         stream: &TcpStream,
@@ -185,17 +296,9 @@ impl Worker {
         since: &mut Option<Instant>,
         mut patience: Pin<&mut Sleep>,
     ) -> io::Result<usize> {
-        let now = self.io.now();
-        let limit = if input.is_empty() {
-            // An idle connection holds no memory.
-            *input = Vec::new();
-            now.checked_add(self.limits.idle_timeout)
-        } else {
-            let start = *since.get_or_insert(now);
-            start.checked_add(self.limits.header_timeout)
-        };
-        // What cannot be expressed is later than anybody waits.
-        patience.as_mut().reset(limit.unwrap_or(now + FAR));
+        let start = *since.get_or_insert_with(|| self.io.now());
+        let limit = start.checked_add(self.limits.header_timeout);
+        patience.as_mut().reset(limit.unwrap_or_else(|| self.far()));
         let mut read = pin!(async {
             loop {
                 stream.readable().await?;
@@ -206,25 +309,24 @@ impl Worker {
         });
         poll_fn(|cx| match read.as_mut().poll(cx) {
             Poll::Ready(read) => Poll::Ready(read),
-            Poll::Pending => patience
-                .as_mut()
-                .poll(cx)
-                .map(|()| Err(ErrorKind::TimedOut.into())),
+            Poll::Pending => late(patience.as_mut().poll(cx)),
         })
         .await
     }
 
-    async fn timed_out(&self, stream: &TcpStream, input: &[u8]) -> io::Result<End> {
-        if input.is_empty() {
-            return Ok(End::Clean);
-        }
-        self.send_status(stream, Status(408)).await?;
-        Ok(End::Linger)
+    /// Where what cannot be expressed ends: later than anybody waits.
+    fn far(&self) -> Instant {
+        self.io.now() + FAR
     }
 
-    async fn end_refused(&self, stream: &TcpStream, refusal: Refusal) -> io::Result<End> {
+    async fn timed_out(&self, stream: &TcpStream) -> io::Result<Next> {
+        self.send_status(stream, Status(408)).await?;
+        Ok(Next::End(End::Linger))
+    }
+
+    async fn end_refused(&self, stream: &TcpStream, refusal: Refusal) -> io::Result<Next> {
         self.refuse(stream, refusal).await?;
-        Ok(End::Linger)
+        Ok(Next::End(End::Linger))
     }
 
     /// Appends what has arrived to `input`. `None` if nothing has.
@@ -293,7 +395,9 @@ impl Worker {
     /// # Errors
     /// Those of the socket; `TimedOut` if the client takes nothing, or too little.
     pub(crate) async fn send(&self, stream: &TcpStream, bytes: &[u8]) -> io::Result<()> {
-        self.take_turns(bytes.len()).await;
+        if self.is_turn_over(bytes.len()) {
+            self.io.yield_now().await;
+        }
         let mut pace = Pace::new(&self.limits);
         let mut rest = bytes;
         while !rest.is_empty() {
@@ -308,15 +412,26 @@ impl Worker {
         Ok(())
     }
 
-    /// Called for each short answer: after some of them, of the longer ones sooner, others have a turn.
-    pub(crate) async fn take_turns(&self, bytes: usize) {
-        let sends = self.sends.get() + 1 + bytes / SHORT_BYTES;
-        if sends < SENDS_PER_TURN {
-            self.sends.set(sends);
-            return;
+    /// What is to be waited for once the answer is `sent`: room for what the socket did not take, or others' turns.
+    fn finish<'a>(&'a self, stream: &'a TcpStream, sent: Sent) -> Option<Finish<'a>> {
+        match sent.rest {
+            Some(rest) => Some(Box::pin(
+                async move { self.send_unsent(stream, &rest).await },
+            )),
+            None if self.is_turn_over(sent.bytes) => Some(Box::pin(async {
+                self.io.yield_now().await;
+                Ok(())
+            })),
+            None => None,
         }
-        self.sends.set(0);
-        self.io.yield_now().await;
+    }
+
+    /// Called for each short answer: after some of them, of the longer ones sooner, it is others' turn.
+    fn is_turn_over(&self, bytes: usize) -> bool {
+        let sends = self.sends.get() + 1 + bytes / SHORT_BYTES;
+        let is_over = sends >= SENDS_PER_TURN;
+        self.sends.set(if is_over { 0 } else { sends });
+        is_over
     }
 
     /// Waits until the client takes more.
@@ -339,12 +454,26 @@ impl Progress {
         while self.empty_lines < EMPTY_LINES_MAX && input.starts_with(b"\r\n") {
             input.drain(..2);
             self.empty_lines += 1;
-            if input.is_empty() {
-                // It belonged to the request before: this connection is idle.
-                self.since = None;
-            }
         }
     }
+}
+
+/// A plain close could destroy the answer on its way, and the whole ones before an answer that broke off. But if that
+/// has no length, only a reset tells that it broke off.
+fn should_linger(stream: &TcpStream, ended: &io::Result<End>) -> bool {
+    match ended {
+        Ok(End::Clean) => false,
+        Ok(End::Linger) => true,
+        Err(_) => !stream
+            .options()
+            .linger()
+            .is_ok_and(|linger| linger.is_some()),
+    }
+}
+
+/// What a wait that a sleep has ended comes to.
+fn late<T>(sleep: Poll<()>) -> Poll<io::Result<T>> {
+    sleep.map(|()| Err(ErrorKind::TimedOut.into()))
 }
 
 /// What became of a body.

@@ -180,7 +180,7 @@ impl Worker {
             return Err(NOT_FOUND);
         }
         if let Some(open_files) = &self.open_files
-            && let Some(entry) = open_files.get(host, path, self.io.now()).await
+            && let Some(entry) = open_files.get(host, path, self.io.now())
         {
             return Ok(entry);
         }

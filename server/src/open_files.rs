@@ -10,9 +10,10 @@
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::num::NonZeroUsize;
+use std::pin::pin;
 use std::ptr;
 use std::rc::Rc;
-use std::task::{Poll, Waker};
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use ambidex::Handle;
@@ -38,10 +39,11 @@ pub(crate) struct Kept {
 }
 
 impl Kept {
-    /// Whether the file is as it was when it was opened.
-    pub(crate) async fn is_unchanged(&self) -> bool {
-        let now = self.entry.file.metadata().await;
-        now.is_ok_and(|now| now.is_unchanged_since(&self.entry.metadata))
+    /// Whether the file is as it was when it was opened. Those that are kept are asked without waiting.
+    pub(crate) fn is_unchanged(&self) -> bool {
+        let mut asked = pin!(self.entry.file.metadata());
+        let now = asked.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+        matches!(now, Poll::Ready(Ok(now)) if now.is_unchanged_since(&self.entry.metadata))
     }
 }
 
@@ -68,13 +70,13 @@ impl OpenFiles {
     }
 
     /// What was opened under `path` less than a second ago, if it is as it was then.
-    pub(crate) async fn get(&self, host: &Host, path: &[u8], now: Instant) -> Option<Entry> {
+    pub(crate) fn get(&self, host: &Host, path: &[u8], now: Instant) -> Option<Entry> {
         let kept = {
             let key = &mut *self.key.borrow_mut();
             write_key(key, host, path);
             Rc::clone(self.kept.borrow_mut().get(key.as_slice())?)
         };
-        if is_fresh(kept.entry.looked_up, now) && kept.is_unchanged().await {
+        if is_fresh(kept.entry.looked_up, now) && kept.is_unchanged() {
             let mut entry = kept.entry.clone();
             entry.kept = Some(Rc::downgrade(&kept));
             return Some(entry);

@@ -43,6 +43,21 @@ struct Ready {
     body: Box<[u8]>,
 }
 
+/// What was sent of an answer.
+pub(crate) struct Sent {
+    /// All that it has.
+    pub(crate) bytes: usize,
+    /// What the socket did not take.
+    pub(crate) rest: Option<Box<Unsent>>,
+}
+
+/// The end of an answer.
+pub(crate) struct Unsent {
+    head: Vec<u8>,
+    ready: Rc<Ready>,
+    body_at: usize,
+}
+
 /// The answers of one worker, by host, target and what the client accepts.
 pub(crate) struct ReadyAnswers {
     answers: RefCell<LruCache<Vec<u8>, Rc<Ready>>>,
@@ -86,50 +101,57 @@ impl ReadyAnswers {
 }
 
 impl Worker {
-    /// Sends the answer that is ready for `request`; tells whether there is one.
+    /// Sends the answer that is ready for `request`, if there is one.
+    ///
+    /// # Errors
+    /// Those of the socket.
+    pub(crate) fn send_ready(
+        &self,
+        stream: &TcpStream,
+        request: &Request<'_>,
+        keep_alive: bool,
+    ) -> io::Result<Option<Sent>> {
+        let Some(ready) = self.find_ready(request) else {
+            return Ok(None);
+        };
+        let head = &mut *self.ready.head.borrow_mut();
+        head.clear();
+        head.extend_from_slice(&ready.head[..DATE_AT]);
+        head.extend_from_slice(self.date().as_bytes());
+        head.extend_from_slice(&ready.head[DATE_AT + DATE_BYTES..]);
+        Head::conclude(head, keep_alive);
+        let slices = [IoSlice::new(head), IoSlice::new(&ready.body)];
+        let bytes = head.len() + ready.body.len();
+        let sent = stream.try_write_vectored(&slices).transpose()?.unwrap_or(0);
+        let rest = (sent < bytes).then(|| {
+            Box::new(Unsent {
+                head: head.get(sent..).unwrap_or_default().to_vec(),
+                body_at: sent.saturating_sub(head.len()),
+                ready,
+            })
+        });
+        Ok(Some(Sent { bytes, rest }))
+    }
+
+    /// Sends what the socket did not take at once. The body is not copied: many may be slow to take it.
     ///
     /// # Errors
     /// Those of the socket; `TimedOut` if the client takes nothing.
-    pub(crate) async fn send_ready(
-        &self,
-        stream: &TcpStream,
-        host: &Host,
-        request: &Request<'_>,
-        keep_alive: bool,
-    ) -> io::Result<bool> {
-        if !is_plain(request) {
-            return Ok(false);
+    pub(crate) async fn send_unsent(&self, stream: &TcpStream, unsent: &Unsent) -> io::Result<()> {
+        self.send(stream, &unsent.head).await?;
+        self.send(stream, &unsent.ready.body[unsent.body_at..])
+            .await
+    }
+
+    fn find_ready(&self, request: &Request<'_>) -> Option<Rc<Ready>> {
+        if self.open_files.is_none() || !is_plain(request) {
+            return None;
         }
-        let Some(ready) = self.ready.get(host, request) else {
-            return Ok(false);
-        };
-        let Some(kept) = ready.kept.upgrade() else {
-            return Ok(false);
-        };
-        if !is_fresh(ready.looked_up, self.io.now()) || !kept.is_unchanged().await {
-            return Ok(false);
-        }
-        let (rest, at) = {
-            let head = &mut *self.ready.head.borrow_mut();
-            head.clear();
-            head.extend_from_slice(&ready.head[..DATE_AT]);
-            head.extend_from_slice(self.date().as_bytes());
-            head.extend_from_slice(&ready.head[DATE_AT + DATE_BYTES..]);
-            Head::conclude(head, keep_alive);
-            let slices = [IoSlice::new(head), IoSlice::new(&ready.body)];
-            let sent = stream.try_write_vectored(&slices).transpose()?;
-            let sent = sent.unwrap_or(0);
-            let rest = head.get(sent..).unwrap_or_default().to_vec();
-            (rest, sent.saturating_sub(head.len()))
-        };
-        // The body is not copied: many may be slow to take it.
-        if at < ready.body.len() {
-            self.send(stream, &rest).await?;
-            self.send(stream, &ready.body[at..]).await?;
-        } else {
-            self.take_turns(ready.body.len()).await;
-        }
-        Ok(true)
+        let host = self.hosts.select(request)?;
+        let ready = self.ready.get(&host, request)?;
+        let is_current = is_fresh(ready.looked_up, self.io.now())
+            && ready.kept.upgrade().is_some_and(|kept| kept.is_unchanged());
+        is_current.then_some(ready)
     }
 
     /// Keeps the answer to `exchange` for the next who asks alike: a head that lacks only `Connection`, and

@@ -46,9 +46,6 @@ impl Worker {
             self.send(stream, &bytes).await?;
             return Ok(keep_alive);
         };
-        if self.open_files.is_some() && self.send_ready(stream, &host, request, keep_alive).await? {
-            return Ok(keep_alive);
-        }
         let exchange = Exchange {
             stream,
             request,

@@ -243,8 +243,8 @@ impl Worker {
             let rest = Rc::clone(&rest);
             async move {
                 match &entry {
-                    Some(_) => guard.worker.converse(stream, &rest).await,
-                    None => guard.worker.turn_away(stream, &rest).await,
+                    Some(_) => guard.worker.converse(&stream, &rest).await,
+                    None => Box::pin(guard.worker.turn_away(&stream, &rest)).await,
                 }
             }
         });
@@ -253,14 +253,14 @@ impl Worker {
     }
 
     /// Says that there is no room, and closes.
-    async fn turn_away(&self, stream: TcpStream, rest: &Rest) {
+    async fn turn_away(&self, stream: &TcpStream, rest: &Rest) {
         rest.set(false);
         self.turned_away.set(self.turned_away.get() + 1);
         let head = self.head(Status(503));
         let head = head.field("Retry-After", RETRY_SECONDS);
         let bytes = head.field("Content-Length", 0).finish(false);
-        if self.send(&stream, &bytes).await.is_ok() {
-            self.linger(&stream).await;
+        if self.send(stream, &bytes).await.is_ok() {
+            self.linger(stream).await;
         }
         self.turned_away.set(self.turned_away.get() - 1);
     }

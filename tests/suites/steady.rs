@@ -8,14 +8,18 @@ use std::cell::Cell;
 use std::fs;
 use std::hint::black_box;
 use std::io::{self, Write};
+use std::net::SocketAddr;
 use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
 
 use ambidex::disk::{Choice, File, Options, Pool};
-use ambidex::net::{Interest, Mode, Reactor, Source};
+use ambidex::net::{Interest, Mode, Reactor, Source, TcpListener};
 use ambidex::{Engine, Handle};
+use ambidex_server::{Config, Site, Stop, serve};
+use ambidex_tests::client::Client;
 use ambidex_tests::sim::{backends, poll_once};
+use ambidex_tests::tree::Tree;
 use tempfile::NamedTempFile;
 
 const LENGTH: usize = 1024;
@@ -26,6 +30,8 @@ thread_local! {
     static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
     /// Bytes of the largest.
     static LARGEST: Cell<usize> = const { Cell::new(0) };
+    /// Bytes that are allocated.
+    static LIVE: Cell<isize> = const { Cell::new(0) };
     /// Where the first allocation came from is worth knowing; the ones made to find out are not.
     static WATCHED: Cell<bool> = const { Cell::new(false) };
 }
@@ -34,6 +40,7 @@ thread_local! {
 struct Counting;
 
 fn count(bytes: usize) {
+    LIVE.set(LIVE.get().wrapping_add_unsigned(bytes));
     LARGEST.set(LARGEST.get().max(bytes));
     let so_far = ALLOCATIONS.get() + 1;
     if WATCHED.replace(false) {
@@ -51,12 +58,14 @@ unsafe impl GlobalAlloc for Counting {
     }
 
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        LIVE.set(LIVE.get().wrapping_sub_unsigned(layout.size()));
         // SAFETY: the caller's promise is passed on.
         unsafe { System.dealloc(pointer, layout) }
     }
 
     unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         count(size);
+        LIVE.set(LIVE.get().wrapping_sub_unsigned(layout.size()));
         // SAFETY: the caller's promise is passed on.
         unsafe { System.realloc(pointer, layout, size) }
     }
@@ -262,6 +271,44 @@ fn a_task_takes_little_more_memory_than_its_future() {
         let taken = LARGEST.get();
         assert!(taken <= bytes + 128, "{taken} for a future of {bytes}");
         task.await.expect("it ends");
+    });
+    run.expect("run");
+}
+
+fn served(address: SocketAddr) -> Client {
+    let mut client = Client::connect(address);
+    assert_eq!(client.get("/a.txt").body, b"alpha");
+    client
+}
+
+/// A connection between two requests: its task, its registration, its place in the tables, its timer.
+#[test]
+fn an_idle_connection_takes_less_than_a_kilobyte() {
+    const CONNECTIONS: usize = 200;
+    let site = Tree::new();
+    site.file("a.txt", "alpha");
+    let mut engine = engine(Choice::Threads);
+    let run = engine.run(async |io| {
+        let site = Site::open(&io, site.path()).await.expect("a site");
+        let listener = TcpListener::bind(io.net(), ([127, 0, 0, 1], 0).into()).expect("bind");
+        let address = listener.local_addr().expect("bound");
+        let stop = Stop::default();
+        let serving = io.spawn({
+            let (io, stop) = (io.clone(), stop.clone());
+            async move { serve(&io, listener, site, Config::default(), &stop).await }
+        });
+        let served = async |count: usize| {
+            let connect = move || (0..count).map(|_| served(address)).collect::<Vec<_>>();
+            io.spawn_blocking(connect).await.expect("they are served")
+        };
+        let first = served(1).await;
+        let before = LIVE.get();
+        let others = served(CONNECTIONS).await;
+        let each = (LIVE.get() - before) / CONNECTIONS.cast_signed();
+        assert!(each < 1024, "{each} bytes for each connection");
+        drop((first, others));
+        stop.set();
+        serving.await.expect("no panic").expect("served");
     });
     run.expect("run");
 }
