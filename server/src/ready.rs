@@ -4,9 +4,8 @@
 //! path was looked up, and only if statx(2) says that the file is as it was. Content that was read within the tick of
 //! the filesystem's clock in which the file had changed may be of a later state with the same times, and is not kept.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::io::{self, IoSlice};
-use std::num::NonZeroUsize;
 use std::rc::{Rc, Weak};
 use std::time::{Instant, UNIX_EPOCH};
 
@@ -21,12 +20,14 @@ use crate::open_files::{Kept, is_fresh, write_key};
 use crate::respond::Exchange;
 use crate::serve::Worker;
 
-/// The largest body: for more, what reading costs is little beside sending.
-const BODY_BYTES_MAX: u64 = 16 * 1024;
+/// The largest body: more would be sent in pieces, and leave little room for others.
+const BODY_BYTES_MAX: u64 = 64 * 1024;
 /// Of head and key: others are rare, and a client chooses the key.
 const HEAD_BYTES_MAX: usize = 4 * 1024;
-/// Bound: 20 MiB for each worker.
-const ANSWERS_MAX: NonZeroUsize = NonZeroUsize::new(1000).unwrap();
+/// Of all answers of a worker, keys included.
+const BYTES_MAX: usize = 20 * 1024 * 1024;
+/// What an answer takes beside its bytes, in tables and boxes.
+const ENTRY_BYTES: usize = 256;
 /// The longest tick of a clock that stamps files, in seconds: that of FAT.
 const TICK_SECONDS: i64 = 2;
 /// Where the date stands in a head, and how long it is.
@@ -41,6 +42,13 @@ struct Ready {
     /// Without `Connection`.
     head: Box<[u8]>,
     body: Box<[u8]>,
+}
+
+impl Ready {
+    /// What one takes under its key.
+    fn bytes((key, ready): (&Vec<u8>, &Rc<Ready>)) -> usize {
+        ENTRY_BYTES + key.len() + ready.head.len() + ready.body.len()
+    }
 }
 
 /// What was sent of an answer.
@@ -61,6 +69,8 @@ pub(crate) struct Unsent {
 /// The answers of one worker, by host, target and what the client accepts.
 pub(crate) struct ReadyAnswers {
     answers: RefCell<LruCache<Vec<u8>, Rc<Ready>>>,
+    /// What they take.
+    bytes: Cell<usize>,
     /// A key is looked up without an allocation.
     key: RefCell<Vec<u8>>,
     /// A head with its date.
@@ -70,7 +80,8 @@ pub(crate) struct ReadyAnswers {
 impl Default for ReadyAnswers {
     fn default() -> ReadyAnswers {
         ReadyAnswers {
-            answers: RefCell::new(LruCache::new(ANSWERS_MAX)),
+            answers: RefCell::new(LruCache::unbounded()),
+            bytes: Cell::default(),
             key: RefCell::default(),
             head: RefCell::default(),
         }
@@ -88,6 +99,23 @@ impl ReadyAnswers {
     pub(crate) fn sweep(&self) {
         let mut answers = self.answers.borrow_mut();
         answers.retain(|_, ready| ready.kept.strong_count() > 0);
+        self.bytes.set(answers.iter().map(Ready::bytes).sum());
+    }
+
+    /// Keeps `ready`; who has not been asked for the longest makes room for it.
+    fn keep(&self, key: Vec<u8>, ready: Ready) {
+        let ready = Rc::new(ready);
+        let mut answers = self.answers.borrow_mut();
+        let mut bytes = self.bytes.get() + Ready::bytes((&key, &ready));
+        if let Some((key, ready)) = answers.push(key, ready) {
+            bytes -= Ready::bytes((&key, &ready));
+        }
+        while bytes > BYTES_MAX
+            && let Some((key, ready)) = answers.pop_lru()
+        {
+            bytes -= Ready::bytes((&key, &ready));
+        }
+        self.bytes.set(bytes);
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -97,6 +125,7 @@ impl ReadyAnswers {
     /// Forgets all.
     pub(crate) fn clear(&self) {
         self.answers.borrow_mut().clear();
+        self.bytes.set(0);
     }
 }
 
@@ -174,13 +203,13 @@ impl Worker {
         if key.len() + head.len() > HEAD_BYTES_MAX {
             return;
         }
-        let ready = Rc::new(Ready {
+        let ready = Ready {
             kept: Weak::clone(kept),
             looked_up: found.looked_up,
             head: head.into(),
             body: body.into(),
-        });
-        self.ready.answers.borrow_mut().push(key, ready);
+        };
+        self.ready.keep(key, ready);
     }
 
     /// Whether the answer `found` to `exchange` may be kept: it depends on nothing but what its key holds,
@@ -223,5 +252,43 @@ fn write_answer_key(key: &mut Vec<u8>, host: &Host, request: &Request<'_>) {
         // No target has such a byte. To take nothing in particular is to say nothing.
         key.push(b'\n');
         key.extend_from_slice(request.field("accept-encoding").unwrap_or("").as_bytes());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ready(body: usize) -> Ready {
+        Ready {
+            kept: Weak::new(),
+            looked_up: Instant::now(),
+            head: Box::default(),
+            body: vec![0; body].into(),
+        }
+    }
+
+    #[test]
+    fn answers_take_no_more_memory_than_they_may() {
+        let answers = ReadyAnswers::default();
+        let most = usize::try_from(BODY_BYTES_MAX).unwrap();
+        let each = most + ENTRY_BYTES + 4;
+        for number in 0..2 * BYTES_MAX / most {
+            answers.keep(number.to_ne_bytes()[..4].to_vec(), ready(most));
+            assert!(answers.bytes.get() <= BYTES_MAX);
+        }
+        assert_eq!(answers.answers.borrow().len(), BYTES_MAX / each);
+        // One in place of another.
+        let last = answers
+            .answers
+            .borrow()
+            .peek_mru()
+            .map(|(key, _)| key.clone());
+        answers.keep(last.unwrap(), ready(1));
+        assert_eq!(answers.bytes.get(), BYTES_MAX / each * each - most + 1);
+        // No file is kept.
+        answers.sweep();
+        assert!(answers.is_empty());
+        assert_eq!(answers.bytes.get(), 0);
     }
 }
