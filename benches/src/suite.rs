@@ -11,9 +11,13 @@ mod engines;
 mod fio;
 mod footprint;
 mod goal;
+mod ground;
 mod hot;
 mod idle;
+mod isolation;
+mod mix;
 mod nginx;
+mod slow;
 mod stage;
 #[cfg(test)]
 mod tests;
@@ -61,6 +65,12 @@ pub struct Options {
     pub rest: Duration,
     /// Connections beside the busy ones.
     pub idle_connections: usize,
+    /// Cold files of 64 KiB.
+    pub cold_files: usize,
+    /// Cold files of 4 MiB.
+    pub large_files: usize,
+    /// Small files that are asked for once each.
+    pub names: usize,
     /// Bytes of the file that engines read.
     pub blocks_bytes: u64,
     /// nginx.
@@ -98,8 +108,8 @@ impl Row {
     /// All of them.
     #[must_use]
     pub fn all() -> Vec<Row> {
-        let ones = [idle::ROW, workers::ROW, footprint::ROW];
-        let mut rows = [&hot::ROWS[..], &engines::ROWS, &ones].concat();
+        let ones = [isolation::ROW, idle::ROW, workers::ROW, footprint::ROW];
+        let mut rows = [&hot::ROWS[..], &engines::ROWS, &slow::ROWS, &ones].concat();
         rows.sort_by_key(|row| row.number);
         rows
     }

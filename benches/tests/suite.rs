@@ -12,7 +12,7 @@ use ambidex_bench::load::Window;
 use ambidex_bench::suite::{self, Finding, Options, Processors, Verdict};
 use ambidex_bench::{machine, results};
 use common::{GLANCE, INTERRUPTED, PROGRAM, Running, complaint, run, skipped};
-use rustix::process::Signal;
+use rustix::process::{Signal, geteuid};
 use serde_json::Value;
 
 /// Every row in as little time as shows that it works.
@@ -26,11 +26,14 @@ fn options(rows: &[u8], directory: &Path) -> Options {
         rounds: 1,
         window: Window {
             warm_up: Duration::ZERO,
-            runtime: Duration::from_millis(200),
+            runtime: Duration::from_millis(100),
         },
         starts: 2,
         rest: Duration::from_millis(100),
         idle_connections: 50,
+        cold_files: 100,
+        large_files: 8,
+        names: 600,
         blocks_bytes: 1 << 20,
         nginx: "nginx".into(),
         ambidex: server(),
@@ -97,6 +100,8 @@ fn is_this_machines(why: &str) -> bool {
         "descriptors at once",
         "needs root",
         "/dev/fuse",
+        "not on ext4",
+        "loop device",
         "nothing was answered",
         "nothing was read",
         "no round counts",
@@ -134,6 +139,23 @@ fn idle_connections_and_workers_are_measured() {
     assert_measured(
         &measured("idle_connections_and_workers_are_measured", &rows),
         &rows,
+    );
+}
+
+#[test]
+fn cold_files_are_measured_beside_nginx_and_fio() {
+    let rows = [4, 6];
+    assert_measured(
+        &measured("cold_files_are_measured_beside_nginx_and_fio", &rows),
+        &rows,
+    );
+}
+
+#[test]
+fn slow_files_of_every_kind_are_measured() {
+    assert_measured(
+        &measured("slow_files_of_every_kind_are_measured", &[5]),
+        &[5],
     );
 }
 
@@ -283,50 +305,53 @@ fn processes_of(word: &str) -> Vec<String> {
     found.collect()
 }
 
-#[test]
-fn ended_midway_nothing_is_left() {
-    if machine::processors().len() < 2 {
-        return skipped("ended_midway_nothing_is_left", "one processor");
-    }
+/// Ends a run of `row` once so many servers are there.
+fn ended_midway(row: &str, servers: usize) {
     let (directory, outputs) = (directory(), directory());
-    let (file, place) = (
-        outputs.path().join("s.json"),
-        directory.path().to_str().unwrap(),
-    );
-    let more = [
-        "--rows",
-        "1",
-        "--runtime",
-        "3600",
-        "--json",
-        file.to_str().unwrap(),
-    ];
+    let file = outputs.path().join("s.json");
+    let place = directory.path().to_str().unwrap();
+    let (rows, json) = (["--rows", row], ["--json", file.to_str().unwrap()]);
+    let more = [&rows[..], &["--runtime", "3600"], &json].concat();
     let mut running = Running::start(&words(directory.path(), &more));
-    // All servers are there: the last is nginx, if there is one.
-    let count = 1 + usize::from(run_nginx());
-    while processes_of(place).len() < count {
+    while processes_of(place).len() < servers {
         assert!(running.child().try_wait().unwrap().is_none());
         thread::sleep(GLANCE);
     }
     running.signal(Signal::TERM);
     let output = running.finish();
-    assert_eq!(
-        output.status.code(),
-        Some(INTERRUPTED),
-        "{}",
-        complaint(&output)
-    );
+    let told = complaint(&output);
+    assert_eq!(output.status.code(), Some(INTERRUPTED), "{told}");
     assert!(is_empty(directory.path()));
-    assert_eq!(processes_of(place), [String::new(); 0]);
+    assert!(processes_of(place).is_empty(), "{:?}", processes_of(place));
+    assert!(
+        !told.contains("removing") && !told.contains("unmounting"),
+        "{told}"
+    );
     let result: Value = serde_json::from_slice(&fs::read(file).unwrap()).unwrap();
     assert_eq!(result["interrupted"], true);
-    let verdicts = result["summary"].as_array().unwrap().iter();
+    let mut verdicts = result["summary"].as_array().unwrap().iter();
     assert!(
-        verdicts
-            .clone()
-            .all(|goal| goal["verdict"] == "not measured"),
+        verdicts.all(|goal| goal["verdict"] == "not measured"),
         "{result}"
     );
+}
+
+#[test]
+fn ended_midway_nothing_is_left() {
+    if machine::processors().len() < 2 {
+        return skipped("ended_midway_nothing_is_left", "one processor");
+    }
+    // The last one that starts is nginx, if there is one.
+    ended_midway("1", 1 + usize::from(run_nginx()));
+}
+
+#[test]
+fn mounts_and_groups_are_gone_when_row_five_ends_midway() {
+    let test = "mounts_and_groups_are_gone_when_row_five_ends_midway";
+    if machine::processors().len() < 2 || !geteuid().is_root() {
+        return skipped(test, "it needs root and two processors");
+    }
+    ended_midway("5", 1);
 }
 
 fn run_nginx() -> bool {

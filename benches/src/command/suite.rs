@@ -25,6 +25,12 @@ const REST: Duration = Duration::from_secs(60);
 /// Connections beside the busy ones.
 const IDLE: usize = 15_000;
 
+/// Cold files of 64 KiB: each is asked for, evicted, and asked for again.
+const COLD: usize = 8_000;
+/// Cold files of 4 MiB.
+const LARGE: usize = 64;
+/// Small files that are asked for once each: more than a disk of 500 reads a second can look up in all rounds.
+const NAMES: usize = 12_000;
 /// Bytes of the file that engines read.
 const BLOCKS: u64 = 1 << 30;
 
@@ -138,6 +144,9 @@ impl SuiteArgs {
             starts: STARTS,
             rest: REST,
             idle_connections: IDLE,
+            cold_files: COLD,
+            large_files: LARGE,
+            names: NAMES,
             blocks_bytes: BLOCKS,
             nginx: self.nginx,
             ambidex: self.ambidex.unwrap_or_else(beside),

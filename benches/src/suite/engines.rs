@@ -128,7 +128,7 @@ fn reads(stage: &mut Stage<'_>) -> Result<(), Error> {
     let file = stage.directory("blocks")?.join("blocks.bin");
     let cpus = stage.server_processors();
     let fio = Job {
-        files: vec![file.clone()],
+        place: fio::Place::File(file.clone()),
         bytes: stage.options.blocks_bytes,
         block_bytes: BLOCK_BYTES,
         depth: DEPTH,

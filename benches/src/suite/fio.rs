@@ -8,11 +8,19 @@ use serde_json::Value;
 
 use crate::Error;
 
+/// What is read.
+#[derive(Clone, Debug)]
+pub(super) enum Place {
+    /// One file.
+    File(PathBuf),
+    /// The files `0`, `1` and on in a directory, so many.
+    Numbered(PathBuf, usize),
+}
+
 /// Random reads by its io_uring engine.
 #[derive(Clone, Debug)]
 pub(super) struct Job {
-    /// One or several, none with a colon in its name.
-    pub(super) files: Vec<PathBuf>,
+    pub(super) place: Place,
     /// Of each file.
     pub(super) bytes: u64,
     pub(super) block_bytes: u64,
@@ -23,19 +31,26 @@ pub(super) struct Job {
 
 impl Job {
     fn arguments(&self) -> Vec<String> {
-        let names = self.files.iter().map(|file| file.display().to_string());
-        let names: Vec<String> = names.collect();
-        let total = self.bytes * self.files.len() as u64;
-        let mut words = vec![
+        let (mut words, files) = match &self.place {
+            Place::File(file) => (vec![format!("--filename={}", file.display())], 1),
+            Place::Numbered(directory, count) => {
+                let words = [
+                    format!("--directory={}", directory.display()),
+                    "--filename_format=$filenum".to_owned(),
+                    format!("--nrfiles={count}"),
+                ];
+                (words.to_vec(), *count as u64)
+            }
+        };
+        words.extend([
             "--name=suite".to_owned(),
-            format!("--filename={}", names.join(":")),
-            format!("--size={total}"),
+            format!("--size={}", self.bytes * files),
             format!("--filesize={}", self.bytes),
             format!("--bs={}", self.block_bytes),
             format!("--iodepth={}", self.depth),
             format!("--direct={}", u8::from(self.direct)),
             format!("--runtime={}", self.runtime.as_secs_f64()),
-        ];
+        ]);
         let more = [
             "--rw=randread",
             "--ioengine=io_uring",
@@ -90,7 +105,7 @@ mod tests {
     #[test]
     fn several_files_are_one_job() {
         let job = Job {
-            files: vec!["/a/1".into(), "/a/2".into()],
+            place: Place::Numbered("/a".into(), 2),
             bytes: 4096,
             block_bytes: 4096,
             depth: 32,
@@ -99,7 +114,8 @@ mod tests {
         };
         let words = job.arguments();
         for expected in [
-            "--filename=/a/1:/a/2",
+            "--directory=/a",
+            "--nrfiles=2",
             "--size=8192",
             "--runtime=1.5",
             "--direct=0",

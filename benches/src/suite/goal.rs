@@ -73,7 +73,7 @@ impl Goal {
         let seen = |who: &str| seen(outcome, row, who, self.figure);
         let ours = seen(&self.of);
         let best = self.best(|who| middle(&seen(who)));
-        let theirs = best.map(|who| seen(who)).unwrap_or_default();
+        let theirs = best.map(seen).unwrap_or_default();
         let rounds: Vec<f64> = if self.to.is_empty() {
             ours.iter().map(|(_, value)| *value).collect()
         } else {

@@ -64,7 +64,7 @@ pub(super) struct Stage<'a> {
     directory: TempDir,
     row: u8,
     /// Cells that have begun, those of rows before this one too.
-    number: usize,
+    pub(super) number: usize,
     begun: &'a mut dyn FnMut(usize, &str),
     cells: Vec<Cell>,
     refusals: Vec<Refusal>,
@@ -116,10 +116,18 @@ impl<'a> Stage<'a> {
 
     /// A directory to be served: `index.html` and files of these names and sizes.
     pub(super) fn site(&self, files: &[(String, u64)]) -> Result<PathBuf, Error> {
-        let root = self.directory("site")?;
+        self.files("site", files)
+    }
+
+    /// The same in a directory of that name. Files that are there already stay.
+    pub(super) fn files(&self, name: &str, files: &[(String, u64)]) -> Result<PathBuf, Error> {
+        let root = self.directory(name)?;
         let index = ("index.html".to_owned(), 1024);
         for (seed, (name, bytes)) in files.iter().chain([&index]).enumerate() {
             let path = root.join(name);
+            if path.exists() {
+                continue;
+            }
             write_whole(&path, seed as u64, *bytes)
                 .map_err(|error| Error::Run(format!("cannot make {}: {error}", path.display())))?;
         }
@@ -151,10 +159,10 @@ impl<'a> Stage<'a> {
         if self.interrupt.is_set() {
             return;
         }
-        let (row, rounds) = (self.row, self.options.rounds);
+        let row = self.row;
         (self.begun)(
             self.number,
-            &format!("row {row}: {who}, round {}/{rounds}", round + 1),
+            &format!("row {row}: {who}, round {}", round + 1),
         );
         let measured = measure(self);
         self.note(who, round, measured);
