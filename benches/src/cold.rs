@@ -1,5 +1,8 @@
 //! Files that are on the disk but not in memory, and are put back there as they are read.
 
+#[cfg(test)]
+mod tests;
+
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::fs::{self, File};
@@ -10,7 +13,7 @@ use std::sync::mpsc::{self, Sender};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 
-use rustix::fs::{Advice, fadvise};
+use rustix::fs::{Advice, fadvise, syncfs};
 
 use crate::Error;
 use crate::interrupt::Interrupt;
@@ -39,17 +42,24 @@ pub struct Files {
     pub count: usize,
     /// Bytes of each.
     pub size: u64,
+    /// Each is in a directory of its own.
+    pub nested: bool,
 }
 
 impl Files {
     /// The name of file `index`.
     #[must_use]
-    pub fn name(index: usize) -> String {
-        format!("cold-{index:05}.bin")
+    pub fn name(&self, index: usize) -> String {
+        let directory = if self.nested {
+            format!("{index:05}/")
+        } else {
+            String::new()
+        };
+        format!("{directory}cold-{index:05}.bin")
     }
 
-    fn path(&self, index: usize) -> PathBuf {
-        self.dir.join(Files::name(index))
+    pub(crate) fn path(&self, index: usize) -> PathBuf {
+        self.dir.join(self.name(index))
     }
 
     /// Makes those that are missing. Their content depends on their number alone.
@@ -57,11 +67,32 @@ impl Files {
     /// # Errors
     /// [`Error::Start`] if a file of that name has another size, or cannot be made.
     pub fn create_missing(&self, interrupt: &Interrupt) -> Result<(), Error> {
+        let wrong = |error| {
+            let place = self.dir.display();
+            Error::Start(format!("cannot write the files in {place}: {error}"))
+        };
+        if self.make_missing(interrupt)? {
+            // All at once: a sync for each would take a hundred times as long.
+            let dir = File::open(&self.dir).map_err(wrong)?;
+            syncfs(dir).map_err(|errno| wrong(errno.into()))?;
+        }
+        Ok(())
+    }
+
+    /// Whether there were some.
+    fn make_missing(&self, interrupt: &Interrupt) -> Result<bool, Error> {
+        let mut made = false;
         for index in 0..self.count {
             if interrupt.is_set() {
-                return Ok(());
+                break;
             }
             let path = self.path(index);
+            if self.nested {
+                let directory = path.parent().unwrap_or(&self.dir);
+                fs::create_dir_all(directory).map_err(|error| {
+                    Error::Start(format!("cannot make {}: {error}", directory.display()))
+                })?;
+            }
             match fs::metadata(&path) {
                 Ok(found) if found.len() == self.size => {}
                 Ok(found) => {
@@ -73,12 +104,15 @@ impl Files {
                         found.len()
                     )));
                 }
-                Err(_) => write_whole(&path, index as u64, self.size).map_err(|error| {
-                    Error::Start(format!("cannot make {}: {error}", path.display()))
-                })?,
+                Err(_) => {
+                    write_whole(&path, index as u64, self.size).map_err(|error| {
+                        Error::Start(format!("cannot make {}: {error}", path.display()))
+                    })?;
+                    made = true;
+                }
             }
         }
-        Ok(())
+        Ok(made)
     }
 
     fn each(
@@ -120,7 +154,7 @@ impl Files {
     #[must_use]
     pub fn asks(&self, prefix: &Url) -> Vec<Ask> {
         let ask = |index| Ask {
-            request: prefix.join(&Files::name(index)).request().into(),
+            request: prefix.join(&self.name(index)).request().into(),
             length: self.size,
             content: None,
             ticket: index,
@@ -144,7 +178,7 @@ pub(crate) fn write_whole(path: &Path, seed: u64, size: u64) -> io::Result<()> {
                 break;
             }
         }
-        file.into_inner()?.sync_data()?;
+        file.into_inner()?;
         fs::rename(&partial, path)
     };
     let written = write();
@@ -190,6 +224,29 @@ impl Supply for Rotation {
         let index = self.next.get();
         self.next.set((index + 1) % self.asks.len().max(1));
         self.asks.get(index).cloned()
+    }
+}
+
+/// Files asked for once, each by whoever comes first, however many supplies share the count.
+#[derive(Debug)]
+pub struct Once {
+    asks: Vec<Ask>,
+    next: Rc<Cell<usize>>,
+}
+
+impl Once {
+    /// Asks for these from number `next` on.
+    #[must_use]
+    pub fn new(asks: Vec<Ask>, next: Rc<Cell<usize>>) -> Once {
+        Once { asks, next }
+    }
+}
+
+impl Supply for Once {
+    fn next(&self) -> Option<Ask> {
+        let ask = self.asks.get(self.next.get()).cloned()?;
+        self.next.set(self.next.get() + 1);
+        Some(ask)
     }
 }
 
@@ -269,85 +326,5 @@ impl Supply for Evicted {
             // A thread that has failed says so at the end.
             let _ = served.send(ticket);
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn files(dir: &Path) -> Files {
-        Files {
-            dir: dir.to_owned(),
-            count: 3,
-            size: 1003,
-        }
-    }
-
-    #[test]
-    fn missing_files_are_made_and_others_left_alone() {
-        let dir = tempfile::tempdir().unwrap();
-        let files = files(dir.path());
-        let interrupt = Interrupt::default();
-        files.create_missing(&interrupt).unwrap();
-        let first = fs::read(dir.path().join("cold-00000.bin")).unwrap();
-        let second = fs::read(dir.path().join("cold-00001.bin")).unwrap();
-        assert_eq!(first.len(), 1003);
-        assert_ne!(first, second);
-        fs::remove_file(dir.path().join("cold-00000.bin")).unwrap();
-        fs::write(dir.path().join("cold-00001.bin"), vec![0; 1003]).unwrap();
-        files.create_missing(&interrupt).unwrap();
-        assert_eq!(fs::read(dir.path().join("cold-00000.bin")).unwrap(), first);
-        assert_eq!(
-            fs::read(dir.path().join("cold-00001.bin")).unwrap(),
-            [0; 1003]
-        );
-        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 3);
-    }
-
-    #[test]
-    fn a_file_of_another_size_is_not_overwritten() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("cold-00002.bin");
-        fs::write(&path, "precious").unwrap();
-        let refused = files(dir.path()).create_missing(&Interrupt::default());
-        assert!(refused.unwrap_err().to_string().contains("has 8 bytes"));
-        assert_eq!(fs::read(&path).unwrap(), b"precious");
-    }
-
-    #[test]
-    fn a_rotation_comes_round() {
-        let dir = tempfile::tempdir().unwrap();
-        let url: Url = "http://h/d".parse().unwrap();
-        let rotation = Rotation::new(files(dir.path()).asks(&url));
-        let tickets: Vec<usize> = (0..4)
-            .filter_map(|_| rotation.next())
-            .map(|a| a.ticket)
-            .collect();
-        assert_eq!(tickets, [0, 1, 2, 0]);
-        assert!(Rotation::new(Vec::new()).next().is_none());
-    }
-
-    #[test]
-    fn served_files_come_back_after_eviction() {
-        let dir = tempfile::tempdir().unwrap();
-        let files = files(dir.path());
-        files.create_missing(&Interrupt::default()).unwrap();
-        let supply = Evicted::start(&files, files.asks(&"http://h/".parse().unwrap())).unwrap();
-        let taken: Vec<Ask> = std::iter::from_fn(|| supply.next()).collect();
-        assert_eq!(taken.len(), 3);
-        supply.done(1);
-        supply.finish().unwrap();
-        assert_eq!(supply.next().map(|ask| ask.ticket), Some(1));
-    }
-
-    #[test]
-    fn a_file_that_cannot_be_evicted_is_told() {
-        let dir = tempfile::tempdir().unwrap();
-        let files = files(dir.path());
-        let supply = Evicted::start(&files, Vec::new()).unwrap();
-        supply.done(2);
-        let told = supply.finish().unwrap_err().to_string();
-        assert!(told.contains("cold-00002.bin"), "{told}");
     }
 }

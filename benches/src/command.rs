@@ -12,3 +12,4 @@ mod progress;
 pub(crate) mod report;
 pub(crate) mod scale;
 pub(crate) mod serve;
+pub(crate) mod suite;

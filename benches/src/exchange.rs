@@ -1,8 +1,10 @@
 //! One request and its answer, every byte accounted for; RFC 9112.
 
+use std::cell::Cell;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
+use std::rc::Rc;
 
 use ambidex::Handle;
 use ambidex::net::TcpStream;
@@ -88,6 +90,8 @@ pub(crate) struct Wire {
     /// What of the buffer has arrived and is not consumed.
     from: usize,
     to: usize,
+    /// Counts what arrives.
+    received: Rc<Cell<u64>>,
 }
 
 impl Wire {
@@ -102,7 +106,14 @@ impl Wire {
             buffer: vec![0; BUFFER_BYTES].into_boxed_slice(),
             from: 0,
             to: 0,
+            received: Rc::default(),
         })
+    }
+
+    /// Adds what arrives from now on to `received`.
+    pub(crate) fn counted_by(mut self, received: &Rc<Cell<u64>>) -> Wire {
+        self.received = Rc::clone(received);
+        self
     }
 
     /// Sends `request` and reads the whole answer, the only one.
@@ -193,6 +204,7 @@ impl Wire {
             Ok(0) => Err(Failure::Broken(io::ErrorKind::UnexpectedEof.into())),
             Ok(length) => {
                 self.to += length;
+                self.received.set(self.received.get() + length as u64);
                 Ok(())
             }
             Err(error) => Err(Failure::Broken(error)),

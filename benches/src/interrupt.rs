@@ -4,9 +4,11 @@
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::Duration;
 
 use ambidex::Handle;
+use ambidex::clock::{Clock, Real};
 use signal_hook::consts::{SIGINT, SIGTERM};
 
 /// How often a sleeper looks.
@@ -59,6 +61,21 @@ impl Interrupt {
                 return;
             }
             io.sleep_until(deadline.min(now + GLANCE)).await;
+        }
+    }
+
+    /// The same without a loop: this thread sleeps.
+    ///
+    /// # Blocking
+    /// For `duration` at most.
+    pub fn rest(&self, duration: Duration) {
+        let deadline = Real.now() + duration;
+        while !self.is_set() {
+            let left = deadline.saturating_duration_since(Real.now());
+            if left.is_zero() {
+                return;
+            }
+            thread::sleep(left.min(GLANCE));
         }
     }
 }

@@ -31,6 +31,7 @@ pub mod rusage;
 pub mod scale;
 pub mod slow_disk;
 pub mod statistics;
+pub mod suite;
 mod table;
 pub mod tally;
 pub mod usage;

@@ -34,6 +34,29 @@ pub fn run_on(cpu: usize) -> Result<(), Error> {
         .map_err(|error| Error::Start(format!("cannot run on processor {cpu}: {error}")))
 }
 
+/// Does `work` on these processors, then goes back to where this thread was. Threads and processes that
+/// `work` starts stay there. None is anywhere.
+///
+/// # Errors
+/// [`Error::Start`] if one of them is not for us.
+pub fn while_on<T>(cpus: &[usize], work: impl FnOnce() -> T) -> Result<T, Error> {
+    let cannot = |error: rustix::io::Errno| {
+        Error::Start(format!("cannot run on processors {cpus:?}: {error}"))
+    };
+    if cpus.is_empty() {
+        return Ok(work());
+    }
+    let before = sched_getaffinity(None).map_err(cannot)?;
+    let mut set = CpuSet::new();
+    for cpu in cpus.iter().filter(|cpu| **cpu < CpuSet::MAX_CPU) {
+        set.set(*cpu);
+    }
+    sched_setaffinity(None, &set).map_err(cannot)?;
+    let done = work();
+    sched_setaffinity(None, &before).map_err(cannot)?;
+    Ok(done)
+}
+
 /// Raises the limit of open descriptors so that `number` connections fit.
 ///
 /// # Errors
@@ -71,4 +94,21 @@ fn raise(limit: &Rlimit, to: u64) -> io::Result<()> {
         maximum: limit.maximum,
     };
     Ok(setrlimit(Resource::Nofile, raised)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_went_elsewhere_comes_back() {
+        let before = processors();
+        let last = before.last().copied().into_iter().collect::<Vec<_>>();
+        assert_eq!(while_on(&last, processors).ok(), Some(last));
+        assert_eq!(processors(), before);
+        assert_eq!(while_on(&[], processors).ok().as_ref(), Some(&before));
+        let told = while_on(&[CpuSet::MAX_CPU], || ()).unwrap_err().to_string();
+        assert!(told.contains("cannot run on processors"), "{told}");
+        assert_eq!(processors(), before);
+    }
 }

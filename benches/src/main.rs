@@ -44,6 +44,8 @@ enum Command {
     Net(command::net::NetArgs),
     /// What an event costs as more descriptors are watched: select, poll, epoll, the engine.
     Scale(command::scale::ScaleArgs),
+    /// Twelve rows beside nginx, fio and other engines: the project's goals, and what is measured.
+    Suite(command::suite::SuiteArgs),
     /// Serve a directory, to be measured by `mixed`.
     #[command(hide = true)]
     Serve(command::serve::ServeArgs),
@@ -67,6 +69,7 @@ fn main() -> ExitCode {
         Command::EchoClient(args) => command::echo::ask(args),
         Command::Net(args) => command::net::run(args),
         Command::Scale(args) => command::scale::run(args),
+        Command::Suite(args) => command::suite::run(args),
         Command::Serve(args) => command::serve::run(args),
         Command::Report(args) => command::report::run(args),
         Command::Compare(args) => command::compare::run(args),

@@ -13,6 +13,7 @@ pub mod site;
 #[cfg(test)]
 mod tests;
 
+use std::cell::Cell as Shared;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
@@ -20,15 +21,18 @@ use std::time::Duration;
 use ambidex::Engine;
 
 use crate::Error;
-use crate::cold::{Evicted, Files, Rotation};
+use crate::cold::{Evicted, Files, Once, Rotation};
 use crate::interrupt::Interrupt;
 use crate::load::{self, Ask, Class, Measurement, Supply, Window};
 use crate::parse::Url;
-use crate::slow_disk::{Means, SlowDisk};
+use crate::slow_disk::{Means, SlowDisk, Slowness};
 use crate::usage::Meter;
 
 pub use server::Server;
 pub use site::Site;
+
+/// Files that are warm where cold ones are asked for once.
+const WARM_FILES: usize = 64;
 
 /// What to measure.
 #[derive(Clone, Debug)]
@@ -47,8 +51,13 @@ pub struct Options {
     pub window: Window,
     /// How many rounds.
     pub rounds: usize,
-    /// Reads a second that the disk does in conditions B and D.
-    pub slow_disk: Option<u64>,
+    /// What is measured of each server in each round, in this order.
+    pub conditions: Vec<Condition>,
+    /// Cold files are there, nobody has looked at them, and each is asked for once; warm ones are the first
+    /// 64.
+    pub once: bool,
+    /// How slow the disk is in conditions B and D.
+    pub slow_disk: Option<Slowness>,
     /// What is to slow it; the first that this machine allows, if not given.
     pub slow_disk_by: Option<Means>,
 }
@@ -148,6 +157,8 @@ struct Bench<'a> {
     cold_address: SocketAddr,
     hot: Ask,
     slow_disk: Option<SlowDisk>,
+    /// The number of the next file that is asked for once.
+    next: Rc<Shared<usize>>,
     /// It was lost: nothing is to be measured any more.
     lost: bool,
 }
@@ -166,7 +177,9 @@ pub fn run(
     begun: &mut dyn FnMut(usize, &str),
 ) -> Result<Outcome, Error> {
     let mut engine = load::engine()?;
-    options.files.create_missing(interrupt)?;
+    if !options.once {
+        options.files.create_missing(interrupt)?;
+    }
     let slow_disks = slow_disks(options)?;
     let mut outcome = Outcome {
         slow_disk_by: slow_disks.iter().flatten().map(SlowDisk::means).next(),
@@ -176,6 +189,11 @@ pub fn run(
     let benches =
         targets.map(|(target, disk)| Bench::new(&mut engine, options, target, disk, interrupt));
     let mut benches: Vec<Bench<'_>> = benches.collect::<Result<_, _>>()?;
+    // Who asks for each file once shares the count with all others.
+    let next = Rc::new(Shared::new(WARM_FILES));
+    for bench in &mut benches {
+        bench.next = Rc::clone(&next);
+    }
     let ended = rounds(&mut engine, &mut benches, &mut outcome.cells, begun);
     outcome.failure = ended.err().map(|error| error.to_string());
     outcome.interrupted = interrupt.is_set();
@@ -203,7 +221,7 @@ fn rounds(
     let mut number = 0..;
     for round in 0..rounds {
         for bench in &mut *benches {
-            for condition in Condition::ALL {
+            for condition in bench.options.conditions.iter().copied() {
                 let number = number.next().unwrap_or_default();
                 if bench.lost || bench.interrupt.is_set() {
                     continue;
@@ -238,7 +256,7 @@ impl<'a> Bench<'a> {
         let address = load::resolve(&target.hot)?;
         let cold_address = load::resolve(&target.cold)?;
         let hot = load::preflight(engine, address, &target.hot)?;
-        let first = target.cold.join(&Files::name(0));
+        let first = target.cold.join(&options.files.name(0));
         if !interrupt.is_set() {
             let cold = load::preflight(engine, cold_address, &first)?;
             if cold.length != options.files.size {
@@ -265,6 +283,7 @@ impl<'a> Bench<'a> {
                 ticket: 0,
             },
             slow_disk,
+            next: Rc::default(),
             lost: false,
         })
     }
@@ -277,6 +296,19 @@ impl<'a> Bench<'a> {
             _ => self.options.hot_connections,
         };
         match condition {
+            Condition::Warm if self.options.once => {
+                let warm = asks().into_iter().take(WARM_FILES).collect();
+                self.run_clients(engine, hot, Some(Rc::new(Rotation::new(warm))), None)
+            }
+            Condition::Cold | Condition::ColdAlone if self.options.once => {
+                let supply = Rc::new(Once::new(asks(), Rc::clone(&self.next)));
+                let slow = self.options.slow_disk;
+                let mut measured = self.run_clients(engine, hot, Some(supply), slow)?;
+                if measured.failure.is_none() && self.next.get() >= files.count {
+                    measured.failure = Some(format!("{} cold files were too few", files.count));
+                }
+                Ok(measured)
+            }
             Condition::Warm => {
                 files.warm_all(self.interrupt)?;
                 let supply = Rc::new(Rotation::new(asks()));
@@ -318,14 +350,14 @@ impl<'a> Bench<'a> {
         ))
     }
 
-    /// Runs `hot` hot clients, and others that ask for what `cold` supplies, on a disk limited to
-    /// `iops`.
+    /// Runs `hot` hot clients, and others that ask for what `cold` supplies, on a disk as slow as
+    /// `slowness`.
     fn run_clients(
         &self,
         engine: &mut Engine,
         hot: usize,
         cold: Option<Rc<dyn Supply>>,
-        iops: Option<u64>,
+        slowness: Option<Slowness>,
     ) -> Result<Measurement, Error> {
         let options = self.options;
         let mut classes = vec![Class::new(self.address, hot, Rc::new(self.hot.clone()))];
@@ -333,14 +365,14 @@ impl<'a> Bench<'a> {
             let class = Class::new(self.cold_address, options.cold_connections, supply);
             classes.push(class.paced(options.cold_interval));
         }
-        if let (Some(slow_disk), Some(iops)) = (&self.slow_disk, iops) {
-            let limited = slow_disk.limit(iops);
+        if let (Some(slow_disk), Some(slowness)) = (&self.slow_disk, slowness) {
+            let limited = slow_disk.limit(slowness);
             limited.map_err(|error| Error::Run(format!("cannot limit the disk: {error}")))?;
         }
         // Lifted before clients finish, or their last answers would take as long as all others.
         let lift = || {
             if let Some(slow_disk) = &self.slow_disk {
-                let _ = slow_disk.limit(0);
+                let _ = slow_disk.limit(Slowness::NONE);
             }
         };
         let meter = Meter::new(&self.target.pids);

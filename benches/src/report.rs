@@ -20,6 +20,7 @@
 //! - `kind: "probe"`: see [`Probe`].
 //! - `kind: "echo"` and `kind: "net"`: see [`Echo`] and [`Net`].
 //! - `kind: "scale"`: see [`Scale`].
+//! - `kind: "suite"`: see [`Suite`].
 
 mod context;
 mod disk;
@@ -30,6 +31,7 @@ mod mixed;
 mod net;
 mod probe;
 mod scale;
+mod suite;
 
 use std::fmt::Write;
 use std::time::Duration;
@@ -46,6 +48,7 @@ pub use mixed::Mixed;
 pub use net::Net;
 pub use probe::Probe;
 pub use scale::Scale;
+pub use suite::Suite;
 
 /// From this share of a processor on, the client rather than the server may have been measured.
 const BUSY_SHARE: f64 = 0.97;

@@ -11,6 +11,7 @@ use std::fmt;
 use std::io;
 use std::path::Path;
 use std::rc::Rc;
+use std::time::Duration;
 
 use clap::ValueEnum;
 
@@ -34,6 +35,25 @@ impl fmt::Display for Means {
             Means::Fuse => "fuse",
         })
     }
+}
+
+/// How slow a disk is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Slowness {
+    /// It does so many reads a second, one at a time; 0 is no limit.
+    Reads(u64),
+    /// Each takes so long, whatever else goes on; [`Duration::MAX`] is until that is lifted. By FUSE only.
+    Delays {
+        /// To open a file.
+        open: Duration,
+        /// To read some of it.
+        read: Duration,
+    },
+}
+
+impl Slowness {
+    /// It is not.
+    pub const NONE: Slowness = Slowness::Reads(0);
 }
 
 /// The disk of one server, without a limit at first. What was set up for it goes with it.
@@ -83,17 +103,21 @@ impl SlowDisk {
         }
     }
 
-    /// Limits the reads a second, of those that wait already too; 0 lifts the limit.
+    /// How slow it is from now on, also for those that wait already.
     ///
     /// # Errors
-    /// Those of writing the control file.
-    pub fn limit(&self, reads_per_second: u64) -> io::Result<()> {
-        match &self.0 {
-            Brake::Blkio(group) => group.limit(reads_per_second),
-            Brake::Fuse(mount) => {
-                mount.limit(reads_per_second);
+    /// Those of writing the control file, and `Unsupported` for what needs FUSE.
+    pub fn limit(&self, slowness: Slowness) -> io::Result<()> {
+        match (&self.0, slowness) {
+            (Brake::Fuse(mount), _) => {
+                mount.limit(slowness);
                 Ok(())
             }
+            (Brake::Blkio(group), Slowness::Reads(number)) => group.limit(number),
+            (Brake::Blkio(_), Slowness::Delays { .. }) => Err(io::Error::new(
+                io::ErrorKind::Unsupported,
+                "delays need --slow-disk-by fuse",
+            )),
         }
     }
 

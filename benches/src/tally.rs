@@ -89,6 +89,7 @@ impl Tally {
         Summary {
             requests: self.requests,
             bytes: self.bytes,
+            received: 0,
             errors: self.failures,
             first_error: self.first_failure.clone(),
             rate: self.requests as f64 / seconds,
@@ -183,6 +184,8 @@ pub struct Summary {
     pub requests: u64,
     /// Bytes of their answers, heads included.
     pub bytes: u64,
+    /// Bytes that arrived within the measured time, those of unfinished answers too.
+    pub received: u64,
     /// Requests and connects that failed.
     pub errors: u64,
     /// The first of them.

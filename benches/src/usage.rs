@@ -1,5 +1,6 @@
 //! What processes have used, from /proc; proc_pid_stat(5), proc_pid_io(5).
 
+use std::collections::HashMap;
 use std::fs;
 use std::io;
 use std::time::Duration;
@@ -27,6 +28,54 @@ pub fn disk_read_bytes(pid: u32) -> io::Result<u64> {
         .find_map(|line| line.strip_prefix("read_bytes: "));
     let count = count.and_then(|count| count.trim().parse().ok());
     count.ok_or_else(|| io::ErrorKind::InvalidData.into())
+}
+
+/// Bytes of memory that process `pid` occupies: `VmRSS`.
+///
+/// # Errors
+/// `NotFound` if there is no such process.
+pub fn resident_bytes(pid: u32) -> io::Result<u64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let kibibytes = number_of(&status, "VmRSS:").ok_or(io::ErrorKind::InvalidData)?;
+    Ok(kibibytes * 1024)
+}
+
+/// Times that each thread of process `pid` has given up its processor to wait.
+///
+/// # Errors
+/// `NotFound` if there is no such process.
+pub fn waits_by_thread(pid: u32) -> io::Result<HashMap<u32, u64>> {
+    let mut waits = HashMap::new();
+    for entry in fs::read_dir(format!("/proc/{pid}/task"))? {
+        let entry = entry?;
+        // A thread may end meanwhile.
+        let status = fs::read_to_string(entry.path().join("status")).unwrap_or_default();
+        let thread = entry
+            .file_name()
+            .to_str()
+            .and_then(|name| name.parse().ok());
+        let count = number_of(&status, "voluntary_ctxt_switches:");
+        waits.extend(thread.zip(count));
+    }
+    Ok(waits)
+}
+
+/// The processes that process `pid` has started and that live.
+///
+/// # Errors
+/// `NotFound` if there is no such process, or the kernel does not say.
+pub fn children(pid: u32) -> io::Result<Vec<u32>> {
+    let text = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"))?;
+    let pids = text.split_ascii_whitespace().map(str::parse);
+    pids.collect::<Result<_, _>>()
+        .map_err(|_| io::ErrorKind::InvalidData.into())
+}
+
+/// The number after `name` at the start of a line of /proc/PID/status.
+fn number_of(status: &str, name: &str) -> Option<u64> {
+    let mut lines = status.lines();
+    let value = lines.find_map(|line| line.strip_prefix(name))?;
+    value.split_ascii_whitespace().next()?.parse().ok()
 }
 
 /// utime + stime: the 14th and 15th field. The 2nd, a name in parentheses, may hold anything.
@@ -114,6 +163,27 @@ mod tests {
             used.server
                 .is_some_and(|time| time < Duration::from_secs(60))
         );
+    }
+
+    #[test]
+    fn memory_threads_and_children_of_this_process_are_known() {
+        let me = std::process::id();
+        assert!(resident_bytes(me).unwrap() > 100_000);
+        assert!(waits_by_thread(me).unwrap().contains_key(&me));
+        let mut child = std::process::Command::new("cat");
+        let child = child.stdin(std::process::Stdio::piped()).spawn().unwrap();
+        let thread = rustix::thread::gettid().as_raw_nonzero().get();
+        // Of this thread: tests run beside each other.
+        let list = fs::read_to_string(format!("/proc/{me}/task/{thread}/children")).unwrap();
+        assert!(list.split(' ').any(|pid| pid == child.id().to_string()));
+        assert!(children(u32::MAX).is_err());
+        let mut child = child;
+        drop(child.stdin.take());
+        child.wait().unwrap();
+        let status = "VmRSS:\t  120 kB\nvoluntary_ctxt_switches:\t7\n";
+        assert_eq!(number_of(status, "VmRSS:"), Some(120));
+        assert_eq!(number_of(status, "voluntary_ctxt_switches:"), Some(7));
+        assert_eq!(number_of(status, "Threads:"), None);
     }
 
     #[test]

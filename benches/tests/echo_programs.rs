@@ -268,6 +268,7 @@ fn a_server_that_cannot_start_costs_its_cell_only() {
         load: load(SocketAddr::from(([127, 0, 0, 1], 0))),
         rounds: 1,
         program: "false".into(),
+        processors: None,
     };
     let outcome = match net::run(&options, &Interrupt::default(), &mut |_, _| ()) {
         Err(Error::Start(text)) => return println!("SKIPPED: {text}"),

@@ -125,6 +125,7 @@ esac
         },
         rounds: 1,
         program,
+        processors: None,
     };
     let outcome = net::run(&options, &Interrupt::default(), &mut |_, _| ()).unwrap();
     echo.stop().unwrap();

@@ -11,7 +11,7 @@ use ambidex_bench::interrupt::Interrupt;
 use ambidex_bench::mixed::{self, Condition, Options, Server, Site, Target, site};
 use ambidex_bench::parse::{self, Url};
 use ambidex_bench::report::{Context, Mixed};
-use ambidex_bench::slow_disk::Means;
+use ambidex_bench::slow_disk::{Means, Slowness};
 use clap::Args;
 
 use super::common::{Common, connections, each_once};
@@ -170,13 +170,16 @@ pub(crate) fn run(args: MixedArgs) -> Result<ExitCode, Error> {
             dir: stage.cold.clone(),
             count: args.cold_files,
             size: args.cold_size,
+            nested: false,
         },
         hot_connections: args.hot_connections,
         cold_connections: args.cold_connections,
         cold_interval: args.cold_rate,
         window: args.common.window(RUNTIME),
         rounds: args.rounds,
-        slow_disk: args.slow_disk,
+        conditions: Condition::ALL.to_vec(),
+        once: false,
+        slow_disk: args.slow_disk.map(Slowness::Reads),
         slow_disk_by: args.slow_disk_by,
     };
     let cells = options.rounds * options.targets.len() * Condition::ALL.len();

@@ -63,6 +63,7 @@ pub(crate) fn run(args: NetArgs) -> Result<ExitCode, Error> {
             .load(SocketAddr::from(([127, 0, 0, 1], 0)), window),
         rounds: args.rounds,
         program: std::env::current_exe().map_err(start_error)?,
+        processors: None,
     };
     let progress = Progress::of(options.rounds * options.engines.len(), window.total());
     let outcome = net::run(&options, &interrupt, &mut progress.cells())?;

@@ -34,6 +34,8 @@ pub struct Options {
     pub rounds: usize,
     /// This program, to be started as a server.
     pub program: PathBuf,
+    /// The processors of server and client; the first two that there are, if not given.
+    pub processors: Option<(usize, usize)>,
 }
 
 /// What a server has used and counted until now.
@@ -93,10 +95,11 @@ pub fn run(
     interrupt: &Interrupt,
     begun: &mut dyn FnMut(usize, &str),
 ) -> Result<Outcome, Error> {
-    let processors = match machine::processors()[..] {
+    let first_two = || match machine::processors()[..] {
         [server, client, ..] => Some((server, client)),
         _ => None,
     };
+    let processors = options.processors.or_else(first_two);
     if let Some((_, client)) = processors {
         machine::run_on(client)?;
     }

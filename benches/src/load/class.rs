@@ -60,6 +60,8 @@ pub struct Class {
     /// When the next request may go out, if there is a limit.
     slot: Cell<Option<Instant>>,
     tally: RefCell<Tally>,
+    /// Bytes that have arrived since the measuring began.
+    received: Rc<Cell<u64>>,
     seats: RefCell<Vec<Seat>>,
 }
 
@@ -78,6 +80,7 @@ impl Class {
             schedule: Cell::new(None),
             slot: Cell::new(None),
             tally: RefCell::default(),
+            received: Rc::default(),
             seats: RefCell::new(vec![Seat::default(); connections]),
         }
     }
@@ -126,12 +129,20 @@ impl Class {
     /// The measuring begins.
     pub(super) fn begin(&self, now: Instant) {
         self.begin.set(Some(now));
+        self.received.set(0);
         self.phase.set(Phase::Measuring);
     }
 
     /// Ends the measuring; what happens from now on is not counted.
     pub(super) fn end(&self, now: Instant, seconds: f64) -> Summary {
         self.phase.set(Phase::Over);
+        Summary {
+            received: self.received.get(),
+            ..self.summary(now, seconds)
+        }
+    }
+
+    fn summary(&self, now: Instant, seconds: f64) -> Summary {
         let seats = self.seats.borrow();
         let Some(schedule) = self.schedule.get() else {
             let since = seats.iter().filter_map(|seat| seat.waiting);
@@ -196,7 +207,7 @@ impl Class {
         let mut wire = None;
         if self.keep_alive {
             self.seat(seat).waiting = Some(io.now());
-            wire = Some(Wire::connect(io, self.address).await?);
+            wire = Some(self.connect(io).await?);
             // Connected is not answered: a dying server may still accept.
             self.seat(seat).waiting = None;
         }
@@ -233,6 +244,11 @@ impl Class {
         Ok(())
     }
 
+    async fn connect(&self, io: &Handle) -> Result<Wire, Failure> {
+        let wire = Wire::connect(io, self.address).await?;
+        Ok(wire.counted_by(&self.received))
+    }
+
     /// Waits until the next request may go out; gives the time when it was due, if there is one.
     async fn pace(&self, io: &Handle, seat: usize) -> Option<Instant> {
         match self.pace {
@@ -267,7 +283,7 @@ impl Class {
     ) -> Result<bool, Failure> {
         let wire = match wire {
             Some(wire) => wire,
-            None => wire.insert(Wire::connect(io, self.address).await?),
+            None => wire.insert(self.connect(io).await?),
         };
         match asks {
             [ask] => wire.send(&ask.request).await?,

@@ -23,17 +23,32 @@ pub struct Server {
 }
 
 impl Server {
-    /// Runs `PROGRAM serve ROOT --workers 1 --listen 127.0.0.1:0` with `disk` in `AMBIDEX_DISK`, and
-    /// waits until it says where it listens.
+    /// `PROGRAM serve ROOT --workers WORKERS --listen 127.0.0.1:0` with `disk` in `AMBIDEX_DISK`.
+    #[must_use]
+    pub fn command(program: &Path, root: &Path, workers: usize, disk: &str) -> Command {
+        let mut command = Command::new(program);
+        command.arg("serve").arg(root);
+        command.args(["--workers", &workers.to_string()]);
+        command.args(["--listen", "127.0.0.1:0"]);
+        command.env("AMBIDEX_DISK", disk);
+        command
+    }
+
+    /// Runs [`command`](Server::command) with one worker, and waits until it says where it listens.
     ///
     /// # Errors
     /// [`Error::Start`] if it does not start.
     pub fn start(program: &Path, root: &Path, disk: &str) -> Result<Server, Error> {
+        Server::run(Server::command(program, root, 1, disk))
+    }
+
+    /// Runs `command`, one like [`command`](Server::command), and waits until it says where it listens.
+    ///
+    /// # Errors
+    /// [`Error::Start`] if it does not start.
+    pub fn run(mut command: Command) -> Result<Server, Error> {
+        let program = command.get_program().to_owned();
         let wrong = |why: String| Error::Start(format!("{} serve: {why}", program.display()));
-        let mut command = Command::new(program);
-        command.arg("serve").arg(root);
-        command.args(["--workers", "1", "--listen", "127.0.0.1:0"]);
-        command.env("AMBIDEX_DISK", disk);
         command.stdin(Stdio::null()).stdout(Stdio::piped());
         // Ctrl-C is for the measuring; the server is told at the end.
         command.process_group(0);

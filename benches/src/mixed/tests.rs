@@ -48,6 +48,7 @@ fn options(dir: &Path, targets: Vec<Target>) -> Options {
             dir: dir.to_owned(),
             count: 20,
             size: 4096,
+            nested: false,
         },
         hot_connections: 2,
         cold_connections: 2,
@@ -57,6 +58,8 @@ fn options(dir: &Path, targets: Vec<Target>) -> Options {
             runtime: Duration::from_millis(100),
         },
         rounds: 2,
+        conditions: Condition::ALL.to_vec(),
+        once: false,
         slow_disk: None,
         slow_disk_by: None,
     }
@@ -161,7 +164,7 @@ fn a_server_that_does_not_read_from_the_slow_disk_is_not_measured_on_it() {
     let dir = tempfile::tempdir_in("/var/tmp").unwrap();
     let url = server(Arc::default());
     let options = Options {
-        slow_disk: Some(1000),
+        slow_disk: Some(Slowness::Reads(1000)),
         slow_disk_by: Some(Means::Fuse),
         ..options(dir.path(), vec![Target::of_site("one", &url, Vec::new())])
     };

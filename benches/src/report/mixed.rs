@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 use super::figure::{self, Figure, Sheet};
 use super::{Context, remarks};
 use crate::mixed::{Cell, Condition, Options, Outcome};
-use crate::slow_disk::Means;
+use crate::slow_disk::{Means, Slowness};
 use crate::statistics::{median, paired_ratio};
 
 /// What is put in relation to what: B to what each class would be without the other.
@@ -79,7 +79,7 @@ impl Mixed<'_> {
             "hot_connections": options.hot_connections,
             "cold_connections": options.cold_connections,
             "cold_rate": options.cold_interval.map(|interval| 1.0 / interval.as_secs_f64()),
-            "slow_disk": options.slow_disk,
+            "slow_disk": options.slow_disk.map(reads),
             "warm_up": options.window.warm_up.as_secs_f64(),
             "runtime": options.window.runtime.as_secs_f64(),
         });
@@ -92,7 +92,7 @@ impl Mixed<'_> {
 
     /// What was done to the disk, for people.
     fn slow_disk(&self) -> String {
-        let (iops, means) = (self.options.slow_disk, self.outcome.slow_disk_by);
+        let (iops, means) = (self.options.slow_disk.map(reads), self.outcome.slow_disk_by);
         let told = iops.zip(means).map(|(iops, means)| {
             let all = match means {
                 Means::Blkio => "",
@@ -206,6 +206,14 @@ impl Mixed<'_> {
     }
 }
 
+/// The limit of a slow disk.
+fn reads(slowness: Slowness) -> u64 {
+    match slowness {
+        Slowness::Reads(number) => number,
+        Slowness::Delays { .. } => 0,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::{Duration, UNIX_EPOCH};
@@ -232,6 +240,7 @@ mod tests {
                 dir: "cold".into(),
                 count: 1,
                 size: 1,
+                nested: false,
             },
             hot_connections: 1,
             cold_connections: 1,
@@ -241,6 +250,8 @@ mod tests {
                 runtime: Duration::from_secs(2),
             },
             rounds: 3,
+            conditions: Condition::ALL.to_vec(),
+            once: false,
             slow_disk: None,
             slow_disk_by: None,
         }

@@ -342,6 +342,7 @@ mod tests {
             },
             rounds: 2,
             program: "ambidex-bench".into(),
+            processors: None,
         };
         look(&Net {
             context: &Context::new(UNIX_EPOCH),

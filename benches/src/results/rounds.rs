@@ -111,6 +111,7 @@ pub(super) fn of(results: &Results) -> Vec<Round> {
         "mixed" => ("cells", mixed),
         "net" => ("cells", net),
         "scale" => ("cells", scale),
+        "suite" => ("cells", suite),
         "disk" => ("jobs", disk),
         "echo" => return vec![net(&results.value["measurement"])],
         _ => return Vec::new(),
@@ -171,6 +172,15 @@ fn scale(cell: &Value) -> Round {
         if let Some((total, events)) = total(field).zip(events) {
             round.push(name, &(total / events).into());
         }
+    }
+    round
+}
+
+fn suite(cell: &Value) -> Round {
+    let group = format!("{} {}", text(&cell["row"]), text(&cell["who"]));
+    let mut round = Round::of(cell, group);
+    for (name, value) in cell["figures"].as_object().into_iter().flatten() {
+        round.push(name, value);
     }
     round
 }

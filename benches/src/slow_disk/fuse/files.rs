@@ -19,7 +19,7 @@ use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::io::Errno as SystemErrno;
 use slab::Slab;
 
-use super::Disk;
+use super::{Answer, Disk};
 
 const NOENT: SystemErrno = SystemErrno::NOENT;
 /// How long the kernel may keep names and attributes. Nobody changes them meanwhile.
@@ -36,14 +36,28 @@ pub(super) struct Read {
     reply: ReplyData,
 }
 
-impl Read {
-    /// Does it, and answers.
-    pub(super) fn answer(self) {
+impl Answer for Read {
+    fn answer(self) {
         let mut bytes = vec![0; self.bytes];
         match read_at(&self.file, &mut bytes, self.offset) {
             Ok(length) => self.reply.data(&bytes[..length]),
             Err(error) => self.reply.error(error.into()),
         }
+    }
+}
+
+/// An open that waits.
+#[derive(Debug)]
+pub(super) struct Open {
+    handle: usize,
+    reply: ReplyOpen,
+}
+
+impl Answer for Open {
+    fn answer(self) {
+        let handle = FileHandle(self.handle as u64);
+        // Else an open would evict it.
+        self.reply.opened(handle, FopenFlags::FOPEN_KEEP_CACHE);
     }
 }
 
@@ -178,8 +192,7 @@ impl Filesystem for Files {
         match self.open_inode(inode) {
             Ok((file, _)) => {
                 let handle = self.known().open.insert(Arc::new(file));
-                // Else an open would evict it.
-                reply.opened(FileHandle(handle as u64), FopenFlags::FOPEN_KEEP_CACHE);
+                self.disk.opens.take(Open { handle, reply });
             }
             Err(error) => reply.error(error.into()),
         }
@@ -198,7 +211,7 @@ impl Filesystem for Files {
     ) {
         let file = self.known().open.get(handle.0 as usize).cloned();
         match file {
-            Some(file) => self.disk.take(Read {
+            Some(file) => self.disk.reads.take(Read {
                 file,
                 offset,
                 bytes: bytes as usize,
