@@ -24,6 +24,7 @@ mod body;
 mod config;
 mod connection;
 mod deliver;
+mod drain;
 mod encoding;
 mod error_page;
 mod files;

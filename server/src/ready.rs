@@ -257,12 +257,14 @@ fn write_answer_key(key: &mut Vec<u8>, host: &Host, request: &Request<'_>) {
 
 #[cfg(test)]
 mod tests {
+    use ambidex::clock::{Clock, Real};
+
     use super::*;
 
     fn ready(body: usize) -> Ready {
         Ready {
             kept: Weak::new(),
-            looked_up: Instant::now(),
+            looked_up: Real.now(),
             head: Box::default(),
             body: vec![0; body].into(),
         }
