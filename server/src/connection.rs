@@ -51,6 +51,8 @@ struct Progress {
     empty_lines: usize,
     /// Its body: `None` until it was looked at, then whether all of it has been taken off the input.
     drained: Option<bool>,
+    /// It was looked for among the answers that are ready, in vain.
+    is_not_ready: bool,
 }
 
 /// What the input calls for.
@@ -69,13 +71,13 @@ enum Glance {
     Nothing,
     /// The client has ended its side.
     End,
-    /// The answer to all that had come was ready, and is sent.
+    /// The answer to all that had come was ready, and is sent as far as the socket took it.
     Sent(Sent),
-    /// More than that is to be done.
-    Input(Vec<u8>),
+    /// More than that is to be done. The second: it is one request, and its answer is not ready.
+    Input(Vec<u8>, bool),
 }
 
-/// Rarely needed, so that a connection has no place for it.
+/// What is left to be waited for after an answer. In a box: there rarely is anything.
 type Finish<'a> = Pin<Box<dyn Future<Output = io::Result<()>> + 'a>>;
 
 /// What follows when there is nothing more to be answered.
@@ -92,9 +94,9 @@ impl Worker {
     pub(crate) async fn converse(&self, stream: &TcpStream, idle: &Rest) {
         let mut patience = pin!(self.io.sleep(self.limits.idle_timeout));
         let mut empty_lines = 0;
-        idle.set(true);
+        self.begin_rest(idle, patience.as_mut());
         let ended = loop {
-            match self.next_request(stream, patience.as_mut()).await {
+            match next_request(stream, patience.as_mut()).await {
                 Ok(()) => {}
                 Err(error) if error.kind() == ErrorKind::TimedOut => break Ok(End::Clean),
                 Err(error) => break Err(error),
@@ -115,9 +117,14 @@ impl Worker {
                         break Ok(End::Linger);
                     }
                 }
-                Ok(Glance::Input(input)) => {
+                Ok(Glance::Input(input, is_not_ready)) => {
                     idle.set(false);
-                    let requests = self.requests(stream, input, empty_lines, patience.as_mut());
+                    let first = Progress {
+                        empty_lines,
+                        is_not_ready,
+                        ..Progress::default()
+                    };
+                    let requests = self.requests(stream, input, first, patience.as_mut());
                     match Box::pin(requests).await {
                         Ok(Next::Rest(lines)) => empty_lines = lines,
                         Ok(Next::End(end)) => break Ok(end),
@@ -126,7 +133,7 @@ impl Worker {
                 }
                 Err(error) => break Err(error),
             }
-            idle.set(true);
+            self.begin_rest(idle, patience.as_mut());
         };
         idle.set(false);
         if should_linger(stream, &ended) {
@@ -134,21 +141,10 @@ impl Worker {
         }
     }
 
-    /// Waits until a connection without a request under way has something to be read.
-    ///
-    /// # Errors
-    /// `TimedOut` if that takes too long; those of epoll_ctl(2).
-    fn next_request<'a>(
-        &self,
-        stream: &'a TcpStream,
-        mut patience: Pin<&'a mut Sleep>,
-    ) -> impl Future<Output = io::Result<()>> + use<'a> {
+    fn begin_rest(&self, idle: &Rest, patience: Pin<&mut Sleep>) {
+        idle.set(true);
         let limit = self.io.now().checked_add(self.limits.idle_timeout);
-        patience.as_mut().reset(limit.unwrap_or_else(|| self.far()));
-        poll_fn(move |cx| match stream.poll_readable(cx) {
-            Poll::Ready(readable) => Poll::Ready(readable.map(drop)),
-            Poll::Pending => late(patience.as_mut().poll(cx)),
-        })
+        patience.reset(limit.unwrap_or_else(|| self.far()));
     }
 
     /// Reads what has come. If that is one request whose answer is ready, sends it at once.
@@ -169,11 +165,13 @@ impl Worker {
             && request.body == Body::None
             && request.keep_alive
             && !self.stop.is_set()
-            && let Some(sent) = self.send_ready(stream, &request, true)?
         {
-            return Ok(Glance::Sent(sent));
+            return Ok(match self.send_ready(stream, &request, true)? {
+                Some(sent) => Glance::Sent(sent),
+                None => Glance::Input(input.to_vec(), true),
+            });
         }
-        Ok(Glance::Input(input.to_vec()))
+        Ok(Glance::Input(input.to_vec(), false))
     }
 
     /// One request after the other, until there is none. Nothing is read while one is answered: that bounds how
@@ -182,13 +180,9 @@ impl Worker {
         &self,
         stream: &TcpStream,
         mut input: Vec<u8>,
-        empty_lines: usize,
+        mut progress: Progress,
         mut patience: Pin<&mut Sleep>,
     ) -> io::Result<Next> {
-        let mut progress = Progress {
-            empty_lines,
-            ..Progress::default()
-        };
         loop {
             progress.pass_empty_lines(&mut input);
             match self.step(stream, &input, &progress).await? {
@@ -258,7 +252,9 @@ impl Worker {
                     None => request.body == Body::None,
                 };
                 let keep_alive = request.keep_alive && rest_is_known && !self.stop.is_set();
-                if let Some(sent) = self.send_ready(stream, &request, keep_alive)? {
+                if !progress.is_not_ready
+                    && let Some(sent) = self.send_ready(stream, &request, keep_alive)?
+                {
                     if let Some(finish) = self.finish(stream, sent) {
                         finish.await?;
                     }
@@ -353,7 +349,7 @@ impl Worker {
     /// # Errors
     /// Those of the socket; `TimedOut` if the client takes nothing, or too little.
     pub(crate) async fn send(&self, stream: &TcpStream, bytes: &[u8]) -> io::Result<()> {
-        if self.is_turn_over(bytes.len()) {
+        if self.ends_turn(bytes.len()) {
             self.io.yield_now().await;
         }
         let mut pace = Pace::new(&self.limits);
@@ -376,7 +372,7 @@ impl Worker {
             Some(rest) => Some(Box::pin(
                 async move { self.send_unsent(stream, &rest).await },
             )),
-            None if self.is_turn_over(sent.bytes) => Some(Box::pin(async {
+            None if self.ends_turn(sent.bytes) => Some(Box::pin(async {
                 self.io.yield_now().await;
                 Ok(())
             })),
@@ -385,11 +381,11 @@ impl Worker {
     }
 
     /// Called for each short answer: after some of them, of the longer ones sooner, it is others' turn.
-    fn is_turn_over(&self, bytes: usize) -> bool {
+    fn ends_turn(&self, bytes: usize) -> bool {
         let sends = self.sends.get() + 1 + bytes / SHORT_BYTES;
-        let is_over = sends >= SENDS_PER_TURN;
-        self.sends.set(if is_over { 0 } else { sends });
-        is_over
+        let ends = sends >= SENDS_PER_TURN;
+        self.sends.set(if ends { 0 } else { sends });
+        ends
     }
 
     /// Waits until the client takes more.
@@ -427,6 +423,20 @@ fn should_linger(stream: &TcpStream, ended: &io::Result<End>) -> bool {
             .linger()
             .is_ok_and(|linger| linger.is_some()),
     }
+}
+
+/// Waits until a connection without a request under way has something to be read, for as long as `patience` is set to.
+///
+/// # Errors
+/// `TimedOut` if that takes too long; those of epoll_ctl(2).
+fn next_request<'a>(
+    stream: &'a TcpStream,
+    mut patience: Pin<&'a mut Sleep>,
+) -> impl Future<Output = io::Result<()>> {
+    poll_fn(move |cx| match stream.poll_readable(cx) {
+        Poll::Ready(readable) => Poll::Ready(readable.map(drop)),
+        Poll::Pending => late(patience.as_mut().poll(cx)),
+    })
 }
 
 /// What a wait that a sleep has ended comes to.

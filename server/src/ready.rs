@@ -6,6 +6,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::io::{self, IoSlice};
+use std::num::NonZeroUsize;
 use std::rc::{Rc, Weak};
 use std::time::{Instant, UNIX_EPOCH};
 
@@ -24,8 +25,10 @@ use crate::serve::Worker;
 const BODY_BYTES_MAX: u64 = 64 * 1024;
 /// Of head and key: others are rare, and a client chooses the key.
 const HEAD_BYTES_MAX: usize = 4 * 1024;
-/// Of all answers of a worker, keys included.
+/// Of all answers of a worker, keys included; and of those that are being sent to clients who are slow to take them.
 const BYTES_MAX: usize = 20 * 1024 * 1024;
+/// A client can choose many targets for one file, and all may have to be forgotten at once.
+const ANSWERS_MAX: NonZeroUsize = NonZeroUsize::new(4096).unwrap();
 /// What an answer takes beside its bytes, in tables and boxes.
 const ENTRY_BYTES: usize = 256;
 /// The longest tick of a clock that stamps files, in seconds: that of FAT.
@@ -51,9 +54,9 @@ impl Ready {
     }
 }
 
-/// What was sent of an answer.
+/// An answer that was begun.
 pub(crate) struct Sent {
-    /// All that it has.
+    /// Of all of it.
     pub(crate) bytes: usize,
     /// What the socket did not take.
     pub(crate) rest: Option<Box<Unsent>>,
@@ -64,6 +67,26 @@ pub(crate) struct Unsent {
     head: Vec<u8>,
     ready: Rc<Ready>,
     body_at: usize,
+    all: Rc<Cell<usize>>,
+}
+
+impl Unsent {
+    fn new(head: Vec<u8>, ready: Rc<Ready>, body_at: usize, all: &Rc<Cell<usize>>) -> Unsent {
+        let all = Rc::clone(all);
+        all.set(all.get() + ready.body.len());
+        Unsent {
+            head,
+            ready,
+            body_at,
+            all,
+        }
+    }
+}
+
+impl Drop for Unsent {
+    fn drop(&mut self) {
+        self.all.set(self.all.get() - self.ready.body.len());
+    }
 }
 
 /// The answers of one worker, by host, target and what the client accepts.
@@ -71,6 +94,8 @@ pub(crate) struct ReadyAnswers {
     answers: RefCell<LruCache<Vec<u8>, Rc<Ready>>>,
     /// What they take.
     bytes: Cell<usize>,
+    /// What those take that are being sent, whether they are among these or not.
+    unsent: Rc<Cell<usize>>,
     /// A key is looked up without an allocation.
     key: RefCell<Vec<u8>>,
     /// A head with its date.
@@ -80,8 +105,9 @@ pub(crate) struct ReadyAnswers {
 impl Default for ReadyAnswers {
     fn default() -> ReadyAnswers {
         ReadyAnswers {
-            answers: RefCell::new(LruCache::unbounded()),
+            answers: RefCell::new(LruCache::new(ANSWERS_MAX)),
             bytes: Cell::default(),
+            unsent: Rc::default(),
             key: RefCell::default(),
             head: RefCell::default(),
         }
@@ -153,11 +179,9 @@ impl Worker {
         let bytes = head.len() + ready.body.len();
         let sent = stream.try_write_vectored(&slices).transpose()?.unwrap_or(0);
         let rest = (sent < bytes).then(|| {
-            Box::new(Unsent {
-                head: head.get(sent..).unwrap_or_default().to_vec(),
-                body_at: sent.saturating_sub(head.len()),
-                ready,
-            })
+            let head_rest = head.get(sent..).unwrap_or_default().to_vec();
+            let body_at = sent.saturating_sub(head.len());
+            Box::new(Unsent::new(head_rest, ready, body_at, &self.ready.unsent))
         });
         Ok(Some(Sent { bytes, rest }))
     }
@@ -173,7 +197,8 @@ impl Worker {
     }
 
     fn find_ready(&self, request: &Request<'_>) -> Option<Rc<Ready>> {
-        if self.open_files.is_none() || !is_plain(request) {
+        let is_too_much = self.ready.unsent.get() > BYTES_MAX;
+        if self.open_files.is_none() || !is_plain(request) || is_too_much {
             return None;
         }
         let host = self.hosts.select(request)?;
@@ -292,5 +317,18 @@ mod tests {
         answers.sweep();
         assert!(answers.is_empty());
         assert_eq!(answers.bytes.get(), 0);
+    }
+
+    #[test]
+    fn what_slow_clients_hold_is_counted_for_as_long_as_they_do() {
+        let answers = ReadyAnswers::default();
+        let (one, other) = (Rc::new(ready(100)), Rc::new(ready(20)));
+        let first = Unsent::new(Vec::new(), one, 7, &answers.unsent);
+        let second = Unsent::new(Vec::new(), other, 0, &answers.unsent);
+        assert_eq!(answers.unsent.get(), 120);
+        drop(first);
+        assert_eq!(answers.unsent.get(), 20);
+        drop(second);
+        assert_eq!(answers.unsent.get(), 0);
     }
 }

@@ -242,9 +242,11 @@ impl Worker {
         let task = self.io.spawn({
             let rest = Rc::clone(&rest);
             async move {
+                // What is named first is dropped first: who is let in instead finds the descriptor closed.
+                let stream = &stream;
                 match &entry {
-                    Some(_) => guard.worker.converse(&stream, &rest).await,
-                    None => Box::pin(guard.worker.turn_away(&stream, &rest)).await,
+                    Some(_) => guard.worker.converse(stream, &rest).await,
+                    None => Box::pin(guard.worker.turn_away(stream, &rest)).await,
                 }
             }
         });

@@ -1,6 +1,7 @@
 //! What the server refuses, and how: malformed, oversized, unfinished and smuggled requests, and
 //! names that are no file.
 
+use std::io::ErrorKind;
 use std::os::unix::net::UnixListener;
 use std::thread;
 use std::time::Duration;
@@ -9,6 +10,7 @@ use ambidex_tests::client::{Client, get};
 use ambidex_tests::server::{Server, backends, each_backend};
 use ambidex_tests::tree::{Tree, content};
 use rustix::fs::{CWD, FileType, Mode, makedev, mknodat};
+use rustix::net::SendFlags;
 
 /// A root with `/a` and `/b`, which tell themselves apart.
 fn tree() -> Tree {
@@ -164,6 +166,28 @@ fn an_unfinished_request_times_out_with_408_and_closes() {
         client.send(b"GET /a HT");
         assert_eq!(client.read_response(false).status, 408);
         client.expect_closed();
+    }
+}
+
+/// Each wakes the connection, and nothing can be read.
+#[test]
+fn urgent_bytes_keep_no_idle_connection_open() {
+    let tree = tree();
+    for backend in backends() {
+        let server = Server::builder(tree.path()).backend(backend);
+        let server = server.args(["--idle-timeout", "1"]).start();
+        let mut client = Client::connect(server.addr());
+        assert_eq!(client.get("/a").status, 200);
+        let stream = client.stream();
+        stream.set_nonblocking(true).expect("a socket option");
+        let ended = (0..300).any(|_| {
+            // It may be closed by now, which the look behind it tells.
+            let _ = rustix::net::send(stream, b"!", SendFlags::OOB);
+            thread::sleep(Duration::from_millis(100));
+            let seen = stream.peek(&mut [0]);
+            !seen.is_err_and(|error| error.kind() == ErrorKind::WouldBlock)
+        });
+        assert!(ended, "still waited for after 30 s");
     }
 }
 
