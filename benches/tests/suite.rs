@@ -96,7 +96,6 @@ fn is_this_machines(why: &str) -> bool {
     let lacking = [
         "No such file or directory",
         "one processor",
-        "--workers",
         "descriptors at once",
         "needs root",
         "/dev/fuse",
@@ -135,11 +134,16 @@ fn files_in_memory_are_measured_beside_nginx() {
 
 #[test]
 fn idle_connections_and_workers_are_measured() {
-    let rows = [8, 11];
-    assert_measured(
-        &measured("idle_connections_and_workers_are_measured", &rows),
-        &rows,
-    );
+    const NAME: &str = "idle_connections_and_workers_are_measured";
+    let mut rows = vec![8, 11];
+    if server() == Path::new(PROGRAM) {
+        skipped(
+            NAME,
+            "row 11 needs two workers: cargo build --workspace --bins",
+        );
+        rows.pop();
+    }
+    assert_measured(&measured(NAME, &rows), &rows);
 }
 
 #[test]

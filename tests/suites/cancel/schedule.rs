@@ -17,7 +17,7 @@ use fastrand::Rng;
 
 use super::{errno, poll_with};
 
-const SCHEDULES: u64 = 100_000;
+const SCHEDULES: u64 = 40_000;
 /// Turns without an end after which a wake must have been lost.
 const TURNS_MAX: usize = 2000;
 
