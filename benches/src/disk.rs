@@ -178,6 +178,9 @@ pub struct Options {
     pub bs: u64,
     /// Operations at a time, for each job.
     pub iodepth: usize,
+    /// So many are submitted at a time, by engines that leave that to us (`uring`, `libaio`); fio's
+    /// `iodepth_batch`.
+    pub iodepth_batch: usize,
     /// Threads that do the same, each on its own stretch of the file.
     pub numjobs: usize,
     /// Past the page cache: `O_DIRECT`.

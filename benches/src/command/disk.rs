@@ -46,6 +46,10 @@ pub(crate) struct DiskArgs {
     /// Operations at a time, for each job
     #[arg(long, value_name = "N", default_value = "1", value_parser = parse::iodepth)]
     iodepth: usize,
+    /// Operations that uring and libaio submit at a time
+    #[arg(long = "iodepth_batch", alias = "iodepth_batch_submit", value_name = "N", default_value = "1",
+        value_parser = parse::iodepth)]
+    iodepth_batch: usize,
     /// Threads, each with its own stretch of the file
     #[arg(long, value_name = "N", default_value = "1", value_parser = parse::numjobs)]
     numjobs: usize,
@@ -114,6 +118,7 @@ impl DiskArgs {
             rwmixread: self.rwmixread,
             bs: self.bs,
             iodepth: self.iodepth,
+            iodepth_batch: self.iodepth_batch,
             numjobs: self.numjobs,
             direct: self.direct,
             sync: self.sync,

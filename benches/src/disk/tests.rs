@@ -34,6 +34,7 @@ fn options(place: Place) -> Options {
         rwmixread: 70,
         bs: BLOCK,
         iodepth: 1,
+        iodepth_batch: 1,
         numjobs: 1,
         direct: false,
         sync: false,
@@ -56,6 +57,8 @@ fn by(engine: IoEngine, options: Options) -> Options {
     Options {
         engines: vec![engine],
         iodepth: if engine.is_synchronous() { 1 } else { 8 },
+        // Some are left over.
+        iodepth_batch: 3,
         ..options
     }
 }

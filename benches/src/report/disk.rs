@@ -125,6 +125,7 @@ fn options_to_json(options: &Options) -> Value {
         "rwmixread": options.rwmixread,
         "bs": options.bs,
         "iodepth": options.iodepth,
+        "iodepth_batch": options.iodepth_batch,
         "numjobs": options.numjobs,
         "direct": u8::from(options.direct),
         "sync": u8::from(options.sync),

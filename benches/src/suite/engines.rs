@@ -192,6 +192,8 @@ fn reading(options: &Options, file: &Path, engine: IoEngine, direct: bool) -> di
         bs: BLOCK_BYTES,
         // It has no other.
         iodepth: if engine == IoEngine::Pread { 1 } else { DEPTH },
+        // What costs the bare ring least, where the processor is what counts.
+        iodepth_batch: DEPTH,
         numjobs: 1,
         direct,
         sync: false,

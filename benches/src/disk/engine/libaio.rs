@@ -85,36 +85,6 @@ impl Libaio {
         })
     }
 
-    /// Submits what is queued, as many calls as that takes.
-    fn submit(&mut self) -> io::Result<()> {
-        while !self.queued.is_empty() {
-            let control = &self.control;
-            let pointers: Vec<*const Iocb> = self
-                .queued
-                .iter()
-                .map(|slot| &raw const control[*slot])
-                .collect();
-            self.calls += 1;
-            // SAFETY: so many pointers, each to a block that is filled; the kernel copies the blocks.
-            // What they point to stays until the completion, which `in_flight` sees to; when the
-            // context goes, `drop` waits.
-            let submitted = unsafe {
-                libc::syscall(
-                    libc::SYS_io_submit,
-                    self.context,
-                    pointers.len() as c_long,
-                    pointers.as_ptr(),
-                )
-            };
-            match answer(submitted) {
-                Ok(count) => drop(self.queued.drain(..count)),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(())
-    }
-
     fn wait(&mut self) -> io::Result<()> {
         loop {
             self.calls += 1;
@@ -178,6 +148,35 @@ impl Queue for Libaio {
             },
         };
         self.queued.push(slot);
+    }
+
+    fn submit(&mut self) -> io::Result<()> {
+        while !self.queued.is_empty() {
+            let control = &self.control;
+            let pointers: Vec<*const Iocb> = self
+                .queued
+                .iter()
+                .map(|slot| &raw const control[*slot])
+                .collect();
+            self.calls += 1;
+            // SAFETY: so many pointers, each to a block that is filled; the kernel copies the blocks.
+            // What they point to stays until the completion, which `in_flight` sees to; when the
+            // context goes, `drop` waits.
+            let submitted = unsafe {
+                libc::syscall(
+                    libc::SYS_io_submit,
+                    self.context,
+                    pointers.len() as c_long,
+                    pointers.as_ptr(),
+                )
+            };
+            match answer(submitted) {
+                Ok(count) => drop(self.queued.drain(..count)),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
     }
 
     fn turn(&mut self) -> io::Result<()> {

@@ -13,6 +13,8 @@ pub(crate) trait Queue {
     fn buffer(&mut self, slot: usize) -> &mut [u8];
     /// Queues an operation of `slot`, which has nothing in flight.
     fn push(&mut self, slot: usize, kind: Kind, offset: u64);
+    /// Submits what is queued, and waits for nothing.
+    fn submit(&mut self) -> io::Result<()>;
     /// Submits what is queued and waits for a completion.
     fn turn(&mut self) -> io::Result<()>;
     /// The next completion that is there.
@@ -62,15 +64,22 @@ pub(super) fn run(mut queue: impl Queue, options: &Options, job: &mut Job, pass:
 fn drive(queue: &mut impl Queue, options: &Options, job: &mut Job) -> io::Result<()> {
     let mut steps: Vec<Option<Step>> = vec![None; options.iodepth];
     let mut in_flight = 0;
+    let mut queued = 0;
     let now = job.start(options);
     for (slot, place) in steps.iter_mut().enumerate() {
         *place = job.next(now, queue.buffer(slot));
         let Some(step) = place else { break };
         queue.push(slot, step.kind, step.offset);
         in_flight += 1;
+        queued += 1;
+        if queued >= options.iodepth_batch {
+            queue.submit()?;
+            queued = 0;
+        }
     }
     while in_flight > 0 {
         queue.turn()?;
+        queued = 0;
         while let Some((slot, result)) = queue.complete() {
             in_flight -= 1;
             let Some(step) = steps[slot].take() else {
@@ -83,6 +92,12 @@ fn drive(queue: &mut impl Queue, options: &Options, job: &mut Job) -> io::Result
             if let Some(step) = &steps[slot] {
                 queue.push(slot, step.kind, step.offset);
                 in_flight += 1;
+                queued += 1;
+                // The device begins while the next are made ready.
+                if queued >= options.iodepth_batch {
+                    queue.submit()?;
+                    queued = 0;
+                }
             }
         }
     }

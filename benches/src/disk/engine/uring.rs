@@ -45,12 +45,6 @@ impl Uring {
         })
     }
 
-    /// Submits what is queued, and waits for nothing.
-    pub(crate) fn submit(&mut self) -> io::Result<()> {
-        self.calls += 1;
-        self.ring.submit().map(drop)
-    }
-
     fn entry(&mut self, slot: usize, kind: Kind, offset: u64) -> squeue::Entry {
         let fd = Fd(self.file.as_raw_fd());
         let buffer = &mut self.buffers[slot];
@@ -84,6 +78,15 @@ impl Queue for Uring {
         // `in_flight` sees to; when the ring goes, `drop` waits. The file is ours as long as the ring.
         let pushed = unsafe { self.ring.submission().push(&entry) };
         pushed.expect("the submission queue has an entry for each slot");
+    }
+
+    fn submit(&mut self) -> io::Result<()> {
+        self.calls += 1;
+        match self.ring.submit() {
+            // What was not taken goes with the next.
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(()),
+            submitted => submitted.map(drop),
+        }
     }
 
     fn turn(&mut self) -> io::Result<()> {

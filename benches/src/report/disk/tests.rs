@@ -14,6 +14,7 @@ fn options(engines: &[IoEngine]) -> Options {
         rwmixread: 50,
         bs: 4096,
         iodepth: 32,
+        iodepth_batch: 1,
         numjobs: 1,
         direct: true,
         sync: false,
