@@ -146,16 +146,44 @@ impl From<Direction> for Interest {
 #[derive(Default)]
 struct Side {
     ready: Readiness,
-    /// One entry for each waiting task: usually none or one.
-    waiters: Vec<Waker>,
+    waiters: Waiters,
     /// Why the kernel does not report it; 0 is nothing, or was told.
     errno: i32,
 }
 
-impl Side {
-    fn wait(&mut self, waker: &Waker) {
-        if !self.waiters.iter().any(|known| known.will_wake(waker)) {
-            self.waiters.push(waker.clone());
+/// One entry for each waiting task. There rarely are two, so no more than the first is in place.
+#[derive(Default)]
+struct Waiters {
+    first: Option<Waker>,
+    /// In a box: three words for each side of each source would be more than the sources need.
+    #[expect(clippy::box_collection, reason = "a word instead of three")]
+    others: Option<Box<Vec<Waker>>>,
+}
+
+impl Waiters {
+    fn add(&mut self, waker: &Waker) {
+        let Some(first) = &self.first else {
+            self.first = Some(waker.clone());
+            return;
+        };
+        if first.will_wake(waker) {
+            return;
+        }
+        let others = self.others.get_or_insert_default();
+        if !others.iter().any(|known| known.will_wake(waker)) {
+            others.push(waker.clone());
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.first.is_none()
+    }
+
+    /// Moves all to `wake`, the first first.
+    fn take(&mut self, wake: &mut Vec<Waker>) {
+        wake.extend(self.first.take());
+        if let Some(mut others) = self.others.take() {
+            wake.append(&mut others);
         }
     }
 }
@@ -224,7 +252,7 @@ impl Table {
         slot.live = false;
         slot.generation = (slot.generation + 1) & GENERATION_MASK;
         for side in &mut slot.sides {
-            wake.append(&mut side.waiters);
+            side.waiters.take(wake);
         }
         self.free.push(key.index);
     }
@@ -242,7 +270,7 @@ impl Table {
             let news = readiness.towards(direction);
             if disarmed || news != Readiness::EMPTY {
                 side.ready |= news;
-                wake.append(&mut side.waiters);
+                side.waiters.take(wake);
             }
         }
         true
@@ -260,7 +288,7 @@ impl Table {
         for side in &mut slot.sides {
             if nobody || !side.waiters.is_empty() {
                 side.errno = errno;
-                wake.append(&mut side.waiters);
+                side.waiters.take(wake);
             }
         }
         true
@@ -291,7 +319,7 @@ impl Table {
         if side.ready != Readiness::EMPTY {
             return Poll::Ready(side.ready);
         }
-        side.wait(waker);
+        side.waiters.add(waker);
         Poll::Pending
     }
 
@@ -311,7 +339,7 @@ impl Table {
         for (side, direction) in slot.sides_mut() {
             // Errors and hang-ups are news in both, so one is enough for who asks for one.
             if interest.and(direction.into()) != Interest::NONE {
-                side.wait(waker);
+                side.waiters.add(waker);
             }
         }
         Poll::Pending
@@ -365,7 +393,7 @@ impl Table {
     /// Moves all who wait to `wake`: no more events will come.
     pub(crate) fn wake_all(&mut self, wake: &mut Vec<Waker>) {
         for side in self.slots.iter_mut().flat_map(|slot| &mut slot.sides) {
-            wake.append(&mut side.waiters);
+            side.waiters.take(wake);
         }
     }
 
