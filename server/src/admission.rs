@@ -58,8 +58,8 @@ pub(crate) enum Full {
 #[derive(Debug)]
 pub(crate) struct Entry {
     shared: Arc<Shared>,
-    /// If addresses are counted.
-    address: Option<IpAddr>,
+    /// If addresses are counted. In a box: they seldom are, and each idle connection pays for what it has.
+    address: Option<Box<IpAddr>>,
 }
 
 impl Shared {
@@ -118,7 +118,7 @@ impl Admission {
                 return Err(Full::Address);
             }
             *count += 1;
-            entry.address = Some(address);
+            entry.address = Some(Box::new(address));
         }
         Ok(entry)
     }
@@ -127,12 +127,14 @@ impl Admission {
 impl Drop for Entry {
     fn drop(&mut self) {
         self.shared.connections.fetch_sub(1, Ordering::Relaxed);
-        let Some(address) = self.address else { return };
+        let Some(address) = &self.address else {
+            return;
+        };
         let mut addresses = self.shared.addresses();
-        if let Some(count) = addresses.get_mut(&address) {
+        if let Some(count) = addresses.get_mut(address) {
             *count -= 1;
             if *count == 0 {
-                addresses.remove(&address);
+                addresses.remove(address);
             }
         }
     }

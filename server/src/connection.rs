@@ -8,7 +8,6 @@ use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use ambidex::net::TcpStream;
-use ambidex::timers::Sleep;
 
 use crate::drain::Drained;
 use crate::http::head::Status;
@@ -16,7 +15,6 @@ use crate::http::request::{Body, Bounds, Parsed, Refusal, parse_within};
 use crate::rate::Pace;
 use crate::ready::Sent;
 use crate::serve::Worker;
-use crate::shed::Rest;
 
 /// Bytes read at a time.
 pub(crate) const READ_BYTES: usize = 16 * 1024;
@@ -30,9 +28,6 @@ const LINGER_BYTES_MAX: u64 = 1024 * 1024;
 const SENDS_PER_TURN: usize = 64;
 /// An answer of more bytes counts as several: 512 KiB in a row at most, as for files.
 const SHORT_BYTES: usize = 8 * 1024;
-
-/// Later than anybody waits.
-const FAR: Duration = Duration::from_secs(60 * 60 * 24 * 365);
 
 /// Why a connection ends.
 enum End {
@@ -88,63 +83,68 @@ enum Next {
 }
 
 impl Worker {
-    /// Serves one connection to its end. `idle` tells the outside when nothing is under way.
+    /// Serves the connection of this key to its end. Its rest tells the outside when nothing is under way.
     ///
     /// What this keeps is what an idle connection takes of memory: all that a request needs is in boxes.
-    pub(crate) async fn converse(&self, stream: &TcpStream, idle: &Rest) {
-        let mut patience = pin!(self.io.sleep(self.limits.idle_timeout));
-        let mut empty_lines = 0;
-        self.begin_rest(idle, patience.as_mut());
-        let ended = loop {
-            match next_request(stream, patience.as_mut()).await {
-                Ok(()) => {}
-                Err(error) if error.kind() == ErrorKind::TimedOut => break Ok(End::Clean),
-                Err(error) => break Err(error),
-            }
-            match self.glance(stream) {
-                Ok(Glance::Nothing) => continue,
-                Ok(Glance::End) => break Ok(End::Clean),
-                Ok(Glance::Sent(sent)) => {
-                    idle.set(false);
-                    empty_lines = 0;
-                    if let Some(finish) = self.finish(stream, sent)
-                        && let Err(error) = finish.await
-                    {
-                        break Err(error);
-                    }
-                    // The order to stop may have come meanwhile.
-                    if self.stop.is_set() {
-                        break Ok(End::Linger);
-                    }
+    #[expect(
+        clippy::manual_async_fn,
+        reason = "an `async fn` keeps its arguments twice"
+    )]
+    pub(crate) fn converse(&self, stream: &TcpStream, key: usize) -> impl Future<Output = ()> {
+        async move {
+            let mut empty_lines = 0;
+            self.begin_rest(key);
+            let ended = loop {
+                if let Err(error) = poll_fn(|cx| stream.poll_readable(cx)).await {
+                    break Err(error);
                 }
-                Ok(Glance::Input(input, is_not_ready)) => {
-                    idle.set(false);
-                    let first = Progress {
-                        empty_lines,
-                        is_not_ready,
-                        ..Progress::default()
-                    };
-                    let requests = self.requests(stream, input, first, patience.as_mut());
-                    match Box::pin(requests).await {
-                        Ok(Next::Rest(lines)) => empty_lines = lines,
-                        Ok(Next::End(end)) => break Ok(end),
-                        Err(error) => break Err(error),
+                match self.glance(stream) {
+                    Ok(Glance::Nothing) => continue,
+                    Ok(Glance::End) => break Ok(End::Clean),
+                    Ok(Glance::Sent(sent)) => {
+                        self.rest_of(key).end();
+                        empty_lines = 0;
+                        if let Some(finish) = self.finish(stream, sent)
+                            && let Err(error) = finish.await
+                        {
+                            break Err(error);
+                        }
+                        // The order to stop may have come meanwhile.
+                        if self.stop.is_set() {
+                            break Ok(End::Linger);
+                        }
                     }
+                    Ok(Glance::Input(input, is_not_ready)) => {
+                        self.rest_of(key).end();
+                        let first = Progress {
+                            empty_lines,
+                            is_not_ready,
+                            ..Progress::default()
+                        };
+                        let requests = self.requests(stream, input, first);
+                        match Box::pin(requests).await {
+                            Ok(Next::Rest(lines)) => empty_lines = lines,
+                            Ok(Next::End(end)) => break Ok(end),
+                            Err(error) => break Err(error),
+                        }
+                    }
+                    Err(error) => break Err(error),
                 }
-                Err(error) => break Err(error),
+                self.begin_rest(key);
+            };
+            self.rest_of(key).end();
+            if should_linger(stream, &ended) {
+                Box::pin(self.linger(stream)).await;
             }
-            self.begin_rest(idle, patience.as_mut());
-        };
-        idle.set(false);
-        if should_linger(stream, &ended) {
-            Box::pin(self.linger(stream)).await;
         }
     }
 
-    fn begin_rest(&self, idle: &Rest, patience: Pin<&mut Sleep>) {
-        idle.set(true);
-        let limit = self.io.now().checked_add(self.limits.idle_timeout);
-        patience.reset(limit.unwrap_or_else(|| self.far()));
+    /// From now on [`Worker::end_silent`] may end it.
+    fn begin_rest(&self, key: usize) {
+        let may_be_ended = self.rest_of(key).begin(self.io.now());
+        if may_be_ended {
+            self.descriptors.tell();
+        }
     }
 
     /// Reads what has come. If that is one request whose answer is ready, sends it at once.
@@ -181,18 +181,14 @@ impl Worker {
         stream: &TcpStream,
         mut input: Vec<u8>,
         mut progress: Progress,
-        mut patience: Pin<&mut Sleep>,
     ) -> io::Result<Next> {
         loop {
             progress.pass_empty_lines(&mut input);
             match self.step(stream, &input, &progress).await? {
                 Step::Receive if input.is_empty() => return Ok(Next::Rest(progress.empty_lines)),
                 Step::Receive => {
-                    let patience = patience.as_mut();
-                    let received = self
-                        .receive(stream, &mut input, &mut progress.since, patience)
-                        .await;
-                    match received {
+                    let received = self.receive(stream, &mut input, &mut progress.since);
+                    match received.await {
                         Ok(0) => return Ok(Next::End(End::Clean)),
                         Ok(_) => {}
                         Err(error) if error.kind() == ErrorKind::TimedOut => {
@@ -272,11 +268,11 @@ impl Worker {
         stream: &TcpStream,
         input: &mut Vec<u8>,
         since: &mut Option<Instant>,
-        mut patience: Pin<&mut Sleep>,
     ) -> io::Result<usize> {
-        let start = *since.get_or_insert_with(|| self.io.now());
-        let limit = start.checked_add(self.limits.header_timeout);
-        patience.as_mut().reset(limit.unwrap_or_else(|| self.far()));
+        let now = self.io.now();
+        let gone = now.saturating_duration_since(*since.get_or_insert(now));
+        let left = self.limits.header_timeout.saturating_sub(gone);
+        let mut patience = pin!(self.io.sleep(left));
         let mut read = pin!(async {
             loop {
                 stream.readable().await?;
@@ -290,11 +286,6 @@ impl Worker {
             Poll::Pending => late(patience.as_mut().poll(cx)),
         })
         .await
-    }
-
-    /// Where what cannot be expressed ends: later than anybody waits.
-    fn far(&self) -> Instant {
-        self.io.now() + FAR
     }
 
     async fn timed_out(&self, stream: &TcpStream) -> io::Result<Next> {
@@ -423,20 +414,6 @@ fn should_linger(stream: &TcpStream, ended: &io::Result<End>) -> bool {
             .linger()
             .is_ok_and(|linger| linger.is_some()),
     }
-}
-
-/// Waits until a connection without a request under way has something to be read, for as long as `patience` is set to.
-///
-/// # Errors
-/// `TimedOut` if that takes too long; those of epoll_ctl(2).
-fn next_request<'a>(
-    stream: &'a TcpStream,
-    mut patience: Pin<&'a mut Sleep>,
-) -> impl Future<Output = io::Result<()>> {
-    poll_fn(move |cx| match stream.poll_readable(cx) {
-        Poll::Ready(readable) => Poll::Ready(readable.map(drop)),
-        Poll::Pending => late(patience.as_mut().poll(cx)),
-    })
 }
 
 /// What a wait that a sleep has ended comes to.

@@ -5,7 +5,7 @@ use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
-use std::task::{Poll, Waker};
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use ambidex::net::{TcpListener, TcpStream};
@@ -33,6 +33,8 @@ const ACCEPTS_PER_TURN: usize = 64;
 /// While there is no room nobody may say so for this long: descriptors may also come back elsewhere
 /// in the process, and connections become silent.
 const EXHAUSTED_PAUSE: Duration = Duration::from_millis(100);
+/// Between two looks for connections that rest too long, whatever the idle timeout is.
+const SCAN_PAUSE_MIN: Duration = Duration::from_millis(1);
 /// Connections that are turned away with an answer, at a time; more are just closed.
 const TURNED_AWAY_MAX: usize = 64;
 /// Seconds after which who was turned away may try again.
@@ -42,7 +44,7 @@ pub(crate) const RETRY_SECONDS: u32 = 1;
 struct Connection {
     /// `None` once it has been told to end.
     task: Option<JoinHandle<()>>,
-    rest: Rc<Rest>,
+    rest: Rest,
 }
 
 /// What all connections of one engine share.
@@ -64,11 +66,11 @@ pub(crate) struct Worker {
     pub(crate) open_files: Option<OpenFiles>,
     pub(crate) ready: ReadyAnswers,
     connections: RefCell<Slab<Connection>>,
-    /// Counts rests, so that the longest can be found.
-    turn: Rc<Cell<u64>>,
     turned_away: Cell<usize>,
     /// Waits for `connections` to be empty.
     drained: Cell<Option<Waker>>,
+    /// Waits for the first connection, or for the last to end.
+    reaper: Cell<Option<Waker>>,
 }
 
 /// Answers HTTP/1.1 on `listener` from `site`, until `stop` is set: then it stops accepting, closes
@@ -117,9 +119,9 @@ pub(crate) async fn run(
         descriptors,
         admission,
         connections: RefCell::default(),
-        turn: Rc::default(),
         turned_away: Cell::default(),
         drained: Cell::default(),
+        reaper: Cell::default(),
     });
     let accepting = async {
         let accept = |listener| Box::pin(worker.accept(listener));
@@ -146,7 +148,8 @@ pub(crate) async fn run(
             None => future::pending().await,
         }
     };
-    let result = future::or(stopping, future::or(accepting, sweeping)).await;
+    let keeping = future::or(sweeping, worker.end_silent());
+    let result = future::or(stopping, future::or(accepting, keeping)).await;
     // The port is free for a successor while the last answers are still being sent.
     drop(listeners);
     worker.end_idle();
@@ -237,26 +240,32 @@ impl Worker {
             key: vacant.key(),
         };
         self.descriptors.connected();
-        let rest = Rest::new(&self.descriptors, &self.turn, self.io.now());
-        let rest = Rc::new(rest);
-        let task = self.io.spawn({
-            let rest = Rc::clone(&rest);
-            async move {
-                // What is named first is dropped first: who is let in instead finds the descriptor closed.
-                let stream = &stream;
-                match &entry {
-                    Some(_) => guard.worker.converse(stream, &rest).await,
-                    None => Box::pin(guard.worker.turn_away(stream, &rest)).await,
-                }
+        let rest = Rest::new(self.io.now());
+        let task = self.io.spawn(async move {
+            // What is named first is dropped first: who is let in instead finds the descriptor closed.
+            let stream = &stream;
+            match &entry {
+                Some(_) => guard.worker.converse(stream, guard.key).await,
+                None => Box::pin(guard.worker.turn_away(stream, guard.key)).await,
             }
         });
         let task = Some(task);
         vacant.insert(Connection { task, rest });
+        if connections.len() == 1
+            && let Some(waker) = self.reaper.take()
+        {
+            waker.wake();
+        }
+    }
+
+    /// Whether the connection of that key rests. Its task asks, so it is there.
+    pub(crate) fn rest_of(&self, key: usize) -> Ref<'_, Rest> {
+        Ref::map(self.connections.borrow(), |all| &all[key].rest)
     }
 
     /// Says that there is no room, and closes.
-    async fn turn_away(&self, stream: &TcpStream, rest: &Rest) {
-        rest.set(false);
+    async fn turn_away(&self, stream: &TcpStream, key: usize) {
+        self.rest_of(key).end();
         self.turned_away.set(self.turned_away.get() + 1);
         let head = self.head(Status(503));
         let head = head.field("Retry-After", RETRY_SECONDS);
@@ -274,7 +283,7 @@ impl Worker {
         let mut connections = self.connections.borrow_mut();
         let resting = connections.iter().filter(|(_, c)| c.task.is_some());
         let mut resting: Vec<_> = resting
-            .filter_map(|(key, c)| Some((c.rest.age(now, timeout)?, key)))
+            .filter_map(|(key, c)| Some((c.rest.spare_since(now, timeout)?, key)))
             .collect();
         resting.sort_unstable();
         // Some at a time: finding them means looking at all.
@@ -292,10 +301,55 @@ impl Worker {
     /// Ends the connections that have no request under way.
     fn end_idle(&self) {
         let mut connections = self.connections.borrow_mut();
-        let idle = connections.iter_mut().filter(|(_, c)| c.rest.get());
+        let idle = connections
+            .iter_mut()
+            .filter(|(_, c)| c.rest.since().is_some());
         let tasks: Vec<_> = idle.filter_map(|(_, c)| c.task.take()).collect();
         drop(connections);
         tasks.into_iter().for_each(JoinHandle::abort);
+    }
+
+    /// Ends connections that have rested for the whole of the idle timeout, and never returns. One task for all: a
+    /// deadline for each would be a third of what an idle connection takes. To find them is to look at all, so one may
+    /// be found late, by a 64th of the timeout at most.
+    async fn end_silent<T>(&self) -> T {
+        loop {
+            poll_fn(|cx| self.poll_connected(cx, true)).await;
+            let wait = self.io.sleep(self.end_overdue());
+            let emptied = poll_fn(|cx| self.poll_connected(cx, false));
+            future::or(wait, emptied).await;
+            // Who was heard of in this very turn goes on.
+            self.io.yield_now().await;
+        }
+    }
+
+    /// Whether there are connections, or are none, as `wanted`.
+    fn poll_connected(&self, cx: &Context<'_>, wanted: bool) -> Poll<()> {
+        if self.connections.borrow().is_empty() != wanted {
+            return Poll::Ready(());
+        }
+        self.reaper.set(Some(cx.waker().clone()));
+        Poll::Pending
+    }
+
+    /// Ends the connections that have rested too long; tells when to look for the next.
+    fn end_overdue(&self) -> Duration {
+        let (now, timeout) = (self.io.now(), self.limits.idle_timeout);
+        let mut connections = self.connections.borrow_mut();
+        let mut wait = timeout;
+        let mut tasks = Vec::new();
+        for (_, connection) in connections.iter_mut() {
+            let Some(since) = connection.rest.since() else {
+                continue;
+            };
+            match timeout.saturating_sub(now.saturating_duration_since(since)) {
+                Duration::ZERO => tasks.extend(connection.task.take()),
+                left => wait = wait.min(left),
+            }
+        }
+        drop(connections);
+        tasks.into_iter().for_each(JoinHandle::abort);
+        wait.max(timeout / 64).max(SCAN_PAUSE_MIN)
     }
 
     async fn drained(&self) {
@@ -310,10 +364,9 @@ impl Worker {
     }
 
     fn tell_if_drained(&self) {
-        if self.connections.borrow().is_empty()
-            && let Some(waker) = self.drained.take()
-        {
-            waker.wake();
+        if self.connections.borrow().is_empty() {
+            let waiting = [self.drained.take(), self.reaper.take()];
+            waiting.into_iter().flatten().for_each(Waker::wake);
         }
     }
 

@@ -1,62 +1,50 @@
-//! Which connections rest, and which of them to end when there are too many.
+//! Which connections rest, and which of them to end: those that rest too long, and others when there are too many.
 
 use std::cell::Cell;
-use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use crate::admission::Descriptors;
-
-/// Whether a connection has a request under way, as its task tells the outside.
+/// Whether a connection has a request under way, as its task tells the outside. A word less here is a word less for each
+/// idle connection.
 pub(crate) struct Rest {
-    descriptors: Rc<Descriptors>,
-    /// Of all that rest, who rests longest: counts up.
-    turn: Rc<Cell<u64>>,
-    since: Cell<Option<u64>>,
-    rests: Cell<u64>,
-    accepted: Instant,
+    since: Cell<Option<Instant>>,
+    /// Whether it has rested before: the first rest is the one before the first request.
+    rested: Cell<bool>,
+    was_served: Cell<bool>,
 }
 
 impl Rest {
-    pub(crate) fn new(descriptors: &Rc<Descriptors>, turn: &Rc<Cell<u64>>, now: Instant) -> Rest {
+    /// One that has just been accepted.
+    pub(crate) fn new(now: Instant) -> Rest {
         Rest {
-            descriptors: Rc::clone(descriptors),
-            turn: Rc::clone(turn),
-            since: Cell::new(Some(turn.get())),
-            rests: Cell::new(0),
-            accepted: now,
+            since: Cell::new(Some(now)),
+            rested: Cell::new(false),
+            was_served: Cell::new(false),
         }
     }
 
-    /// Begins or ends a rest between requests.
-    pub(crate) fn set(&self, rests: bool) {
-        if !rests {
-            self.since.set(None);
-            return;
-        }
-        self.turn.set(self.turn.get() + 1);
-        self.since.set(Some(self.turn.get()));
-        self.rests.set(self.rests.get() + 1);
-        if self.was_served() {
-            self.descriptors.tell();
-        }
+    /// Begins a rest between requests. Whether it may be ended now to make room.
+    pub(crate) fn begin(&self, now: Instant) -> bool {
+        self.since.set(Some(now));
+        self.was_served.set(self.rested.replace(true));
+        self.was_served.get()
     }
 
-    /// Whether no request is under way.
-    pub(crate) fn get(&self) -> bool {
-        self.since.get().is_some()
+    /// Ends the rest: a request is under way.
+    pub(crate) fn end(&self) {
+        self.since.set(None);
     }
 
-    fn was_served(&self) -> bool {
-        // The first rest is the one before the first request.
-        self.rests.get() > 1
+    /// Since when no request is under way.
+    pub(crate) fn since(&self) -> Option<Instant> {
+        self.since.get()
     }
 
-    /// Whether it may be ended to make room, and then how long ago it began to rest. One that was
-    /// served may, for its client is ready for that; and one that has begun nothing for longer
-    /// than a whole header may take.
-    pub(crate) fn age(&self, now: Instant, header_timeout: Duration) -> Option<u64> {
+    /// Whether it may be ended to make room, and then since when it has rested. One that was served
+    /// may, for its client is ready for that; and one that has begun nothing for longer than a whole
+    /// header may take.
+    pub(crate) fn spare_since(&self, now: Instant, header_timeout: Duration) -> Option<Instant> {
         let since = self.since.get()?;
-        let silent = now.saturating_duration_since(self.accepted) >= header_timeout;
-        (self.was_served() || silent).then_some(since)
+        let silent = now.saturating_duration_since(since) >= header_timeout;
+        (self.was_served.get() || silent).then_some(since)
     }
 }

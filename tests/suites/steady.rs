@@ -281,9 +281,9 @@ fn served(address: SocketAddr) -> Client {
     client
 }
 
-/// A connection between two requests: its task, its registration, its place in the tables, its timer.
+/// A connection between two requests: its task, its registration, its place in the tables.
 #[test]
-fn an_idle_connection_takes_less_than_a_kilobyte() {
+fn an_idle_connection_takes_half_a_kilobyte() {
     const CONNECTIONS: usize = 200;
     let site = Tree::new();
     site.file("a.txt", "alpha");
@@ -305,7 +305,8 @@ fn an_idle_connection_takes_less_than_a_kilobyte() {
         let before = LIVE.get();
         let others = served(CONNECTIONS).await;
         let each = (LIVE.get() - before) / CONNECTIONS.cast_signed();
-        assert!(each < 1024, "{each} bytes for each connection");
+        // 510; a word more in the tables may double as they grow.
+        assert!(each < 576, "{each} bytes for each connection");
         drop((first, others));
         stop.set();
         serving.await.expect("no panic").expect("served");

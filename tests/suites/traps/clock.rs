@@ -1,8 +1,11 @@
 //! The time of day jumps, as when somebody sets it or a virtual machine goes on elsewhere.
 
+use std::io;
+use std::net::SocketAddr;
 use std::time::{Duration, SystemTime};
 
 use ambidex::net::{TcpListener, TcpStream};
+use ambidex::{Handle, JoinHandle};
 use ambidex_server::{Config, Limits, Server, Site, Stop};
 use ambidex_tests::loops::{ANY_PORT, ask, builder, field, run_on};
 use ambidex_tests::sim::backends;
@@ -11,7 +14,7 @@ use ambidex_tests::tree::Tree;
 use httpdate::fmt_http_date;
 
 /// So short that the harness, which goes by the same clock, is patient until the end.
-const IDLE: Duration = Duration::from_secs(10);
+const IDLE: Duration = Duration::from_secs(5);
 const YEAR: Duration = Duration::from_secs(365 * 86_400);
 
 /// What the time of day is in turn; the file was last changed at the second.
@@ -48,6 +51,24 @@ async fn expect_dates(stream: &TcpStream, wall: SystemTime, modified: SystemTime
     assert!(part.starts_with("HTTP/1.1 206") && part.ends_with("\r\n\r\nlp"));
 }
 
+/// A server on `io` that ends who rests for [`IDLE`], and where it listens.
+async fn serve(io: &Handle, tree: &Tree, stop: &Stop) -> (SocketAddr, JoinHandle<io::Result<()>>) {
+    let listener = TcpListener::bind(io.net(), ANY_PORT).expect("a port");
+    let address = listener.local_addr().expect("bound");
+    let site = Site::open(io, tree.path()).await.expect("a site");
+    let limits = Limits {
+        idle_timeout: IDLE,
+        ..Limits::default()
+    };
+    let server = Server::new(site).config(Config {
+        limits,
+        ..Config::default()
+    });
+    let (on, stop) = (io.clone(), stop.clone());
+    let serving = io.spawn(async move { server.serve(&on, listener, &stop).await });
+    (address, serving)
+}
+
 #[test]
 fn the_time_of_day_jumps_by_years_dates_follow_and_no_deadline_does() {
     // Whole seconds, as HTTP has them.
@@ -58,22 +79,8 @@ fn the_time_of_day_jumps_by_years_dates_follow_and_no_deadline_does() {
         let clock = Turned::new();
         let engine = builder(choice).clock(clock.clone()).build();
         run_on(&mut engine.expect("an engine"), async |io| {
-            let listener = TcpListener::bind(io.net(), ANY_PORT).expect("a port");
-            let address = listener.local_addr().expect("bound");
-            let site = Site::open(&io, tree.path()).await.expect("a site");
-            let limits = Limits {
-                idle_timeout: IDLE,
-                ..Limits::default()
-            };
-            let config = Config {
-                limits,
-                ..Config::default()
-            };
-            let (server, stop) = (Server::new(site).config(config), Stop::default());
-            let serving = io.spawn({
-                let (io, stop) = (io.clone(), stop.clone());
-                async move { server.serve(&io, listener, &stop).await }
-            });
+            let stop = Stop::default();
+            let (address, serving) = serve(&io, &tree, &stop).await;
             let connect = || TcpStream::connect(io.net(), address);
             let kept = connect().await.expect("a connection");
             let first = ask(&kept, &["GET /a HTTP/1.1"]).await;
@@ -96,6 +103,45 @@ fn the_time_of_day_jumps_by_years_dates_follow_and_no_deadline_does() {
                 0,
                 "it has been idle for long enough"
             );
+            stop.set();
+            let served = serving.await.expect("it ends");
+            served.expect("it serves to the end");
+        });
+    }
+}
+
+#[test]
+fn who_rests_too_long_is_ended_and_who_asks_meanwhile_is_not() {
+    let tree = Tree::new();
+    tree.file("a", "alpha");
+    for choice in backends("rests") {
+        let clock = Turned::new();
+        let engine = builder(choice).clock(clock.clone()).build();
+        run_on(&mut engine.expect("an engine"), async |io| {
+            let stop = Stop::default();
+            let (address, serving) = serve(&io, &tree, &stop).await;
+            let connect = || async { TcpStream::connect(io.net(), address).await.expect("in") };
+            let (silent, served, busy) = (connect().await, connect().await, connect().await);
+            let ask = async |stream: &TcpStream| {
+                let answer = ask(stream, &["GET /a HTTP/1.1"]).await;
+                assert!(answer.ends_with("alpha"), "{answer}");
+            };
+            ask(&served).await;
+            ask(&busy).await;
+            clock.turn(IDLE * 6 / 10);
+            ask(&busy).await;
+            clock.turn(IDLE * 5 / 10);
+            for stream in [&silent, &served] {
+                assert_eq!(stream.read(&mut [0]).await.expect("an end"), 0);
+            }
+            ask(&busy).await;
+            clock.turn(IDLE);
+            assert_eq!(busy.read(&mut [0]).await.expect("an end"), 0);
+            // Whoever comes when nobody was there is looked after too.
+            let last = connect().await;
+            ask(&last).await;
+            clock.turn(IDLE);
+            assert_eq!(last.read(&mut [0]).await.expect("an end"), 0);
             stop.set();
             let served = serving.await.expect("it ends");
             served.expect("it serves to the end");
