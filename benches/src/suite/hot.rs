@@ -16,6 +16,10 @@ struct Work {
 }
 
 const CONNECTIONS: usize = 64;
+/// Our server with `--sendfile`.
+const BY_SENDFILE: &str = "ambidex --sendfile";
+/// What it copies all the same.
+const COPIED_BYTES_MAX: u64 = 64 << 10;
 
 const SMALL: [Work; 1] = [Work {
     name: "",
@@ -85,9 +89,9 @@ pub(super) const ROWS: [Row; 4] = [
     Row {
         number: 3,
         work: "hot 64 KiB, 1 MiB, 100 MiB",
-        goals: || LARGE.iter().map(per_byte).collect(),
+        goals: || LARGE.iter().flat_map(per_byte).collect(),
         run: |stage| run(stage, &LARGE),
-        cells: |options| cells(options, &LARGE),
+        cells: |options| cells(options, &LARGE) + LARGE.len() * options.rounds,
         wants_two: true,
     },
     Row {
@@ -106,12 +110,19 @@ pub(super) const ROWS: [Row; 4] = [
     },
 ];
 
-fn per_byte(work: &Work) -> Goal {
-    let name = format!("CPU per byte / nginx{}", work.name);
-    let ours = format!("{OURS}{}", work.name);
-    Goal::of(name, CPU_KIB, ours)
-        .to(nginx(work.name))
-        .at_most(1.00)
+/// What is not sent by sendfile(2) even if that is asked for is wanted of the server as it is by default.
+fn per_byte(work: &Work) -> Vec<Goal> {
+    let goal = |how: &str, who: &str| {
+        let name = format!("CPU per byte / nginx{}{how}", work.name);
+        Goal::of(name, CPU_KIB, format!("{who}{}", work.name)).to(nginx(work.name))
+    };
+    if work.bytes <= COPIED_BYTES_MAX {
+        return vec![goal("", OURS).at_most(1.00)];
+    }
+    vec![
+        goal("", BY_SENDFILE).at_most(1.00),
+        goal(" (as it is by default)", OURS),
+    ]
 }
 
 /// What nginx is called where it asks for the file of a work of that name.
@@ -126,7 +137,11 @@ fn cells(options: &Options, works: &[Work]) -> usize {
 fn run(stage: &mut Stage<'_>, works: &[Work]) -> Result<(), Error> {
     let file = |work: &Work| (work.bytes.to_string(), work.bytes);
     let root = stage.site(&works.iter().map(file).collect::<Vec<_>>())?;
-    let contestants = stage.contestants(&root, &HOT);
+    let mut contestants = stage.contestants(&root, &HOT);
+    if works.iter().any(|work| work.bytes > COPIED_BYTES_MAX) {
+        let ours = stage.ours_by_sendfile(BY_SENDFILE, &root);
+        contestants.extend(stage.those_that_started(vec![(BY_SENDFILE.to_owned(), ours)]));
+    }
     for work in works {
         let clients = Clients {
             connections: CONNECTIONS,

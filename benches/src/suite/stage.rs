@@ -3,6 +3,7 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use rustix::fs::Mode;
 use tempfile::TempDir;
@@ -205,6 +206,17 @@ impl<'a> Stage<'a> {
         processors: &[usize],
     ) -> Result<Contestant, Error> {
         let command = Server::command(&self.options.ambidex, root, workers, disk);
+        Stage::started(name, command, processors)
+    }
+
+    /// The same, with one worker that sends large files by sendfile(2).
+    pub(super) fn ours_by_sendfile(&self, name: &str, root: &Path) -> Result<Contestant, Error> {
+        let mut command = Server::command(&self.options.ambidex, root, 1, "auto");
+        command.arg("--sendfile");
+        Stage::started(name, command, &self.server_processors())
+    }
+
+    fn started(name: &str, command: Command, processors: &[usize]) -> Result<Contestant, Error> {
         let server = machine::while_on(processors, || Server::run(command))??;
         Ok(Contestant {
             name: name.to_owned(),
