@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::fmt;
 use std::io;
 use std::mem::MaybeUninit;
+use std::ops::Range;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::path::Path;
 use std::rc::Rc;
@@ -47,6 +48,29 @@ pub(crate) struct Descriptor {
 impl Descriptor {
     pub(crate) fn place_in_table(&self) -> Option<u32> {
         self.slot.borrow().as_ref().map(|slot| slot.index())
+    }
+}
+
+impl Descriptor {
+    /// See [`File::is_cached`]; of a local file, and a range that is not empty.
+    fn is_cached(&self, range: &Range<u64>) -> bool {
+        /// As much as one read ahead of the kernel brings, unless it was told otherwise.
+        const PROBE_BYTES: usize = 128 * 1024;
+        let (fd, ring) = (self.as_fd(), &self.ring);
+        let (page, last) = (syscalls::page_bytes(), range.end - 1);
+        let pages = last / page - range.start / page + 1;
+        let length = range.end - range.start;
+        let cached = ring.with_kernel(|kernel| kernel.pages_cached(fd, range.start, length));
+        if !cached.is_ok_and(|cached| cached >= pages) {
+            return false;
+        }
+        // What is only being read was counted too. Reading tells, and what is read ahead comes in order.
+        let probes = (range.start..last).step_by(PROBE_BYTES).chain([last]);
+        let is_there = |at| {
+            let mut byte = [MaybeUninit::uninit()];
+            ring.with_kernel(|kernel| kernel.read_now(fd, &mut byte, at, libc::RWF_NOWAIT))
+        };
+        probes.map(is_there).all(|read| matches!(read, Ok(1)))
     }
 }
 
@@ -216,6 +240,32 @@ impl File {
             unreachable!("an operation returns its own request");
         };
         result.map(|_| Metadata::from_statx(syscalls::filled(&into)))
+    }
+
+    /// Whether all of `range` (bytes from the start) seems to be in the page cache, so that reading it,
+    /// or sendfile(2), would wait for no device. A hint: it may be evicted the next moment. False also
+    /// where nobody can tell: remote filesystems, those without `RWF_NOWAIT`, beyond the end of the
+    /// file, and before Linux 6.5.
+    ///
+    /// # Blocking
+    /// On a local filesystem a few system calls on this thread that wait for nothing: cachestat(2) for
+    /// the range, and preadv2(2) of one byte with `RWF_NOWAIT` for every 128 KiB.
+    ///
+    /// ```no_run
+    /// # async fn example(file: ambidex_disk::File) {
+    /// if file.is_cached(0..1024 * 1024) {
+    ///     println!("the first MiB is warm");
+    /// }
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn is_cached(&self, range: Range<u64>) -> bool {
+        match self.descriptor.place {
+            _ if range.is_empty() => true,
+            Place::Memory => true,
+            Place::Remote(_) => false,
+            Place::Local => self.descriptor.is_cached(&range),
+        }
     }
 
     /// Reads from `offset` (bytes from the start) into `buffer`, as many bytes as it has capacity

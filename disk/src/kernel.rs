@@ -502,6 +502,15 @@ pub trait Kernel {
     /// Those of statx(2).
     fn status_cached(&self, fd: BorrowedFd<'_>) -> io::Result<Metadata>;
 
+    /// How many pages of the `length` bytes from `offset` on the page cache has, those included that
+    /// are only being read: cachestat(2).
+    ///
+    /// # Errors
+    /// `ENOSYS` before Linux 6.5; `EOPNOTSUPP` where the filesystem cannot tell.
+    fn pages_cached(&self, fd: BorrowedFd<'_>, offset: u64, length: u64) -> io::Result<u64> {
+        syscalls::pages_cached(fd, offset, length)
+    }
+
     /// The flags that a descriptor was opened with: fcntl(2) with `F_GETFL`, which asks no disk.
     ///
     /// # Errors

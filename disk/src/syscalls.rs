@@ -185,6 +185,30 @@ pub(crate) fn status_cached(fd: BorrowedFd<'_>) -> io::Result<Metadata> {
     Ok(Metadata::from_statx(unsafe { statx.assume_init() }))
 }
 
+/// See [`Kernel::pages_cached`](crate::Kernel::pages_cached).
+pub(crate) fn pages_cached(fd: BorrowedFd<'_>, offset: u64, length: u64) -> io::Result<u64> {
+    /// linux/mman.h: where `struct cachestat_range` begins, and how long it is.
+    type Range = [u64; 2];
+    /// `struct cachestat`: pages that are cached, dirty, in writeback, evicted, evicted of late.
+    type Counts = [u64; 5];
+    // The same on all architectures; not all C libraries name it.
+    const CACHESTAT: libc::c_long = 451;
+    const NO_FLAGS: libc::c_uint = 0;
+    let (range, mut counts): (Range, Counts) = ([offset, length], [0; 5]);
+    let (range, into) = (range.as_ptr(), counts.as_mut_ptr());
+    // SAFETY: both structures are so many u64, and outlive the call.
+    check(unsafe { libc::syscall(CACHESTAT, fd.as_raw_fd(), range, into, NO_FLAGS) } as isize)?;
+    Ok(counts[0])
+}
+
+/// Bytes of a page.
+pub(crate) fn page_bytes() -> u64 {
+    // SAFETY: takes no memory.
+    let bytes = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
+    // Every kernel tells.
+    u64::try_from(bytes).unwrap_or(4096)
+}
+
 /// See [`Kernel::flags`](crate::Kernel::flags).
 pub(crate) fn flags_of(fd: BorrowedFd<'_>) -> io::Result<i32> {
     // SAFETY: takes no memory.

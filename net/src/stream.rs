@@ -199,6 +199,25 @@ impl<P: Streams> Socket<P> {
         sent.await.map(|sent| sent as u64)
     }
 
+    /// [`Socket::sendfile`] now, or `None` if that would wait.
+    ///
+    /// # Errors
+    /// Those of [`Socket::sendfile`].
+    ///
+    /// # Blocking
+    /// As [`Socket::sendfile`].
+    #[must_use = "it may have failed, or moved less than asked"]
+    pub fn try_sendfile(&self, file: impl AsFd, range: Range<u64>) -> Option<io::Result<u64>> {
+        if range.is_empty() {
+            return Some(Ok(0));
+        }
+        let length = usize::try_from(range.end - range.start).unwrap_or(usize::MAX);
+        let sent = self.source.attempt(Direction::Write, |kernel, fd| {
+            kernel.sendfile(fd, file.as_fd(), range.start, length)
+        })?;
+        Some(sent.map(|sent| sent as u64))
+    }
+
     /// Fewer bytes than asked for: the socket is drained, or full.
     fn note(
         &self,

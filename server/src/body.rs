@@ -11,11 +11,14 @@ use std::cell::{Cell, RefCell};
 use std::io::{self, ErrorKind, IoSlice};
 use std::ops::Range;
 use std::rc::Rc;
+use std::time::{Duration, Instant};
 
+use ambidex::Handle;
 use ambidex::disk::policy::{Lane, Place};
 use ambidex::disk::{File, Handle as Disk, IoBuf, Pool, PoolBuf, ReadFlags};
 
 use crate::rate::Pace;
+use crate::ready::BODY_BYTES_MAX;
 use crate::respond::Exchange;
 use crate::serve::Worker;
 use crate::work::LANE_QUEUE_MAX;
@@ -31,6 +34,11 @@ const REMOTE_BUFFERS: usize = 32;
 /// Bytes sent in a row before others have a turn: a client that always has room would else keep
 /// the loop for itself.
 const TURN_BYTES: usize = 4 * CHUNK_BYTES;
+/// Bytes of which is seen at a time whether they are in the page cache, and for how long that is believed.
+const LOOK_BYTES: u64 = 1024 * 1024;
+const LOOKED_FOR: Duration = Duration::from_millis(10);
+/// Bytes that go with the head where sendfile(2) sends the rest.
+const FIRST_BYTES: u64 = 16 * 1024;
 /// What the kernel may hold of an answer beyond what is on its way to the client. Without a bound
 /// it takes megabytes, and says that there is room again only after a third of that: a slow
 /// client would look like one that takes nothing.
@@ -142,10 +150,12 @@ impl Worker {
         let mut head = head;
         let mut at = range.start;
         let mut in_a_row = 0;
+        let mut warm = Warm::new(&self.io, exchange, file, &range);
         let mut chunk: Option<Chunk> = if range.is_empty() {
             None
         } else {
-            let first = self.read_first(exchange, head, file, range.clone()).await?;
+            let first = warm.first(&range);
+            let first = self.read_first(exchange, head, file, first).await?;
             see_first(first.from(at));
             Some(first)
         };
@@ -154,6 +164,38 @@ impl Worker {
             let _ = stream.options().set_tcp_notsent_lowat(UNSENT_BYTES);
         }
         while at < range.end {
+            if head.is_empty()
+                && chunk.is_none()
+                && let Some(window) = warm.window(at..range.end)
+            {
+                let size = window.end - at;
+                let sent = match stream.try_sendfile(file, window) {
+                    Some(Ok(0)) => return Err(ErrorKind::UnexpectedEof.into()),
+                    Some(Err(error)) if cannot_be_sent(&error) => {
+                        warm.give_up();
+                        continue;
+                    }
+                    sent => sent.transpose()?,
+                };
+                at += sent.unwrap_or(0);
+                let moved = usize::try_from(sent.unwrap_or(0)).unwrap_or(usize::MAX);
+                pace.taken(moved);
+                in_a_row += moved;
+                match sent {
+                    None => {
+                        self.writable(stream, &mut pace).await?;
+                        in_a_row = 0;
+                    }
+                    // Short: to ask again tells whether the socket is full.
+                    Some(sent) if sent < size => {}
+                    Some(_) if in_a_row >= TURN_BYTES => {
+                        self.io.yield_now().await;
+                        in_a_row = 0;
+                    }
+                    Some(_) => {}
+                }
+                continue;
+            }
             let current = match chunk.take() {
                 Some(chunk) if !chunk.from(at).is_empty() => chunk,
                 _ => self.read_later(file, at..range.end).await?,
@@ -262,6 +304,75 @@ impl Worker {
         let (result, buffer) = file.read_at_with(buffer, range.start, flags).await;
         result.map(|_| buffer.into_inner())
     }
+}
+
+/// What of a file can be sent out of the page cache.
+struct Warm<'a> {
+    io: &'a Handle,
+    file: &'a File,
+    /// Whether that is wanted, and can be done.
+    is_wanted: bool,
+    /// Up to where it was warm when it was looked at, and when that was.
+    until: u64,
+    looked: Instant,
+}
+
+impl Warm<'_> {
+    fn new<'a>(
+        io: &'a Handle,
+        exchange: &Exchange<'_>,
+        file: &'a File,
+        range: &Range<u64>,
+    ) -> Warm<'a> {
+        // What is small costs little either way, and may become an answer that is kept.
+        let is_large = range.end.saturating_sub(range.start) > BODY_BYTES_MAX;
+        let mut warm = Warm {
+            io,
+            file,
+            is_wanted: is_large && exchange.host.files.sendfile,
+            until: range.start,
+            looked: io.now(),
+        };
+        warm.window(range.clone());
+        warm
+    }
+
+    /// What to read of `range` before its head is sent.
+    fn first(&self, range: &Range<u64>) -> Range<u64> {
+        if self.until > range.start + FIRST_BYTES {
+            range.start..range.start + FIRST_BYTES
+        } else {
+            range.clone()
+        }
+    }
+
+    /// What of `rest` to send now, if its beginning is warm.
+    fn window(&mut self, rest: Range<u64>) -> Option<Range<u64>> {
+        if !self.is_wanted {
+            return None;
+        }
+        let now = self.io.now();
+        if self.until <= rest.start || now.saturating_duration_since(self.looked) >= LOOKED_FOR {
+            let look = rest.start..rest.end.min(rest.start + LOOK_BYTES);
+            if !self.file.is_cached(look.clone()) {
+                return None;
+            }
+            (self.until, self.looked) = (look.end, now);
+        }
+        Some(rest.start..self.until.min(rest.start + TURN_BYTES as u64))
+    }
+
+    fn give_up(&mut self) {
+        self.is_wanted = false;
+    }
+}
+
+/// Whether sendfile(2) cannot do it here: the filesystem has no way, or a filter forbids the call.
+fn cannot_be_sent(error: &io::Error) -> bool {
+    matches!(
+        error.raw_os_error(),
+        Some(libc::EINVAL | libc::ENOSYS | libc::EOPNOTSUPP | libc::EPERM)
+    )
 }
 
 /// Not cached, or the filesystem cannot tell.

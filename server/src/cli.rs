@@ -157,6 +157,11 @@ pub(crate) struct Site {
     #[arg(default_missing_value = "true", value_parser = BoolishValueParser::new())]
     #[arg(env = "AMBIDEX_CLEAN_URLS", hide_env = true)]
     pub(crate) clean_urls: Option<bool>,
+    /// Send large files out of the page cache, for files that are never written to in place
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, hide_possible_values = true)]
+    #[arg(default_missing_value = "true", value_parser = BoolishValueParser::new())]
+    #[arg(env = "AMBIDEX_SENDFILE", hide_env = true)]
+    pub(crate) sendfile: Option<bool>,
 }
 
 #[derive(Args, Debug)]

@@ -158,6 +158,7 @@ fn site_keys(root: Option<PathBuf>, site: Site, answers: Answers) -> SiteKeys {
         directory_listing: site.directory_listing,
         precompressed: site.precompressed,
         clean_urls: site.clean_urls,
+        sendfile: site.sendfile,
         cache_control: answers.cache_control,
         immutable: answers.immutable,
         cors: answers.cors.map(CorsKeys::of),

@@ -97,6 +97,7 @@ site_keys! {
     directory_listing: Vec<Form>,
     precompressed: Vec<Packed>,
     clean_urls: bool,
+    sendfile: bool,
     types: BTreeMap<String, String>,
     cache_control: String,
     immutable: bool,

@@ -169,6 +169,7 @@ impl SiteKeys {
             },
             same_mount: self.same_mount.unwrap_or(defaults.same_mount),
             clean_urls: self.clean_urls.unwrap_or(defaults.clean_urls),
+            sendfile: self.sendfile.unwrap_or(defaults.sendfile),
             fallback: self.spa,
             listing: match (forms.contains(&Form::Html), forms.contains(&Form::Json)) {
                 (false, false) => Listing::Off,

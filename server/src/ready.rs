@@ -22,7 +22,7 @@ use crate::respond::Exchange;
 use crate::serve::Worker;
 
 /// The largest body: more would be sent in pieces, and leave little room for others.
-const BODY_BYTES_MAX: u64 = 64 * 1024;
+pub(crate) const BODY_BYTES_MAX: u64 = 64 * 1024;
 /// Of head and key: others are rare, and a client chooses the key.
 const HEAD_BYTES_MAX: usize = 4 * 1024;
 /// Of all answers of a worker, keys included; and of those that are being sent to clients who are slow to take them.

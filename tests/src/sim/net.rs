@@ -27,6 +27,10 @@ pub struct FakeNet {
     accepts: RefCell<VecDeque<i32>>,
     /// Errnos of the next receives and sends; 0 passes one on.
     transfers: RefCell<VecDeque<i32>>,
+    /// Errnos of the next calls of sendfile(2); 0 passes one on.
+    sendfiles: RefCell<VecDeque<i32>>,
+    /// Bytes that sendfile(2) has sent.
+    sent_by_file: Cell<u64>,
     /// Events of the next wait, put before the true ones.
     events: RefCell<VecDeque<(u32, Token)>>,
     /// Errnos of the next additions to and modifications of the epoll set; 0 passes one on.
@@ -79,6 +83,17 @@ impl FakeNet {
     /// The errnos of the next receives and sends; 0 passes one on.
     pub fn script_transfers(&self, errnos: impl IntoIterator<Item = i32>) {
         self.transfers.borrow_mut().extend(errnos);
+    }
+
+    /// The errnos of the next calls of sendfile(2); 0 passes one on.
+    pub fn script_sendfiles(&self, errnos: impl IntoIterator<Item = i32>) {
+        self.sendfiles.borrow_mut().extend(errnos);
+    }
+
+    /// Bytes that sendfile(2) has sent.
+    #[must_use]
+    pub fn sent_by_file(&self) -> u64 {
+        self.sent_by_file.get()
     }
 
     /// The errnos of the next timers, counters, signals, processes and watches made; 0 passes one on.
@@ -218,7 +233,10 @@ impl Kernel for FakeNet {
         length: usize,
     ) -> io::Result<usize> {
         self.transfer()?;
-        self.linux.sendfile(fd, file, offset, length)
+        next(&self.sendfiles)?;
+        let sent = self.linux.sendfile(fd, file, offset, length)?;
+        self.sent_by_file.set(self.sent_by_file.get() + sent as u64);
+        Ok(sent)
     }
 
     // Events.
