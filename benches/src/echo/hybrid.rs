@@ -9,6 +9,9 @@ use ambidex::{Engine, Handle};
 use super::race::race;
 use crate::baselines::{BUFFER_BYTES, Counters, Service};
 
+/// Messages of a connection after which the engine is asked for its counts: that takes longer than counting.
+const MESSAGES_PER_COUNT: u64 = 16;
+
 pub(super) fn serve(service: Service) -> io::Result<()> {
     Engine::new()?.run(async |io| {
         let listener = TcpListener::from_std(io.net(), service.listener)?;
@@ -39,16 +42,21 @@ async fn accept(
 
 async fn echo(io: &Handle, stream: &TcpStream, upper: bool, counters: &Counters) -> io::Result<()> {
     let mut buffer = vec![0; BUFFER_BYTES];
-    loop {
+    let tell = || counters.calls_so_far(io.metrics().calls);
+    for number in 1u64.. {
         let length = stream.read(&mut buffer).await?;
         if length == 0 {
-            return Ok(());
+            break;
         }
         let message = &mut buffer[..length];
         if upper {
             message.make_ascii_uppercase();
         }
         stream.write_all(message).await?;
-        counters.calls_so_far(io.metrics().calls);
+        if number.is_multiple_of(MESSAGES_PER_COUNT) {
+            tell();
+        }
     }
+    tell();
+    Ok(())
 }
