@@ -115,7 +115,6 @@ struct Uring {
     supported: Supported,
     registered: Registered,
     links: Links,
-    /// Enters made by `submit_ahead`.
     /// Calls of io_uring_enter(2), and of io_uring_register(2) to call something back.
     calls: u64,
     punted: VecDeque<Entry>,
