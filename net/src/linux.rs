@@ -12,6 +12,7 @@ use std::sync::Once;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use rustix::net::{self, RecvFlags, SendAncillaryBuffer, SendFlags};
 use socket2::{Domain, Protocol, SockAddr, SockAddrStorage, SockRef, Socket, Type};
 
 use crate::event::{Expiry, TimerClock, system};
@@ -309,14 +310,25 @@ impl Kernel for Linux {
     }
 
     fn receive(&self, fd: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<usize> {
-        // SAFETY: the pointer and length are those of a live exclusive slice.
-        count(unsafe { libc::recv(fd.as_raw_fd(), buffer.as_mut_ptr().cast(), buffer.len(), 0) })
+        // Not that of libc: with threads in the process it is a cancellation point, at the price of two
+        // atomic operations.
+        let (length, _) = net::recv(fd, buffer, RecvFlags::empty())?;
+        Ok(length)
     }
 
     fn send(&self, fd: BorrowedFd<'_>, buffer: &[u8]) -> io::Result<usize> {
-        let flags = libc::MSG_NOSIGNAL;
-        // SAFETY: the pointer and length are those of a live slice.
-        count(unsafe { libc::send(fd.as_raw_fd(), buffer.as_ptr().cast(), buffer.len(), flags) })
+        Ok(net::send(fd, buffer, SendFlags::NOSIGNAL)?)
+    }
+
+    fn send_vectored(&self, fd: BorrowedFd<'_>, buffers: &[IoSlice<'_>]) -> io::Result<usize> {
+        let buffers = &buffers[..buffers.len().min(libc::UIO_MAXIOV as usize)];
+        let mut nothing = SendAncillaryBuffer::default();
+        Ok(net::sendmsg(
+            fd,
+            buffers,
+            &mut nothing,
+            SendFlags::NOSIGNAL,
+        )?)
     }
 
     fn send_message(

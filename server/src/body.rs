@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 use ambidex::Handle;
 use ambidex::disk::policy::{Lane, Place};
 use ambidex::disk::{File, Handle as Disk, IoBuf, Pool, PoolBuf, ReadFlags};
+use ambidex::net::TcpStream;
 
 use crate::rate::Pace;
 use crate::ready::BODY_BYTES_MAX;
@@ -164,59 +165,30 @@ impl Worker {
             let _ = stream.options().set_tcp_notsent_lowat(UNSENT_BYTES);
         }
         while at < range.end {
+            let (sent, all);
             if head.is_empty()
                 && chunk.is_none()
-                && let Some(window) = warm.window(at..range.end)
+                && let Some(done) = warm.send(stream, at..range.end)
             {
-                let size = window.end - at;
-                let sent = match stream.try_sendfile(file, window) {
-                    Some(Ok(0)) => return Err(ErrorKind::UnexpectedEof.into()),
-                    Some(Err(error)) if cannot_be_sent(&error) => {
-                        warm.give_up();
-                        continue;
-                    }
-                    sent => sent.transpose()?,
+                (sent, all) = done?;
+                at += sent as u64;
+            } else {
+                let current = match chunk.take() {
+                    Some(chunk) if !chunk.from(at).is_empty() => chunk,
+                    _ => self.read_later(file, at..range.end).await?,
                 };
-                at += sent.unwrap_or(0);
-                let moved = usize::try_from(sent.unwrap_or(0)).unwrap_or(usize::MAX);
-                pace.taken(moved);
-                in_a_row += moved;
-                match sent {
-                    None => {
-                        self.writable(stream, &mut pace).await?;
-                        in_a_row = 0;
-                    }
-                    // Short: to ask again tells whether the socket is full.
-                    Some(sent) if sent < size => {}
-                    Some(_) if in_a_row >= TURN_BYTES => {
-                        self.io.yield_now().await;
-                        in_a_row = 0;
-                    }
-                    Some(_) => {}
-                }
-                continue;
+                let slices = [IoSlice::new(head), IoSlice::new(current.from(at))];
+                let asked = slices[0].len() + slices[1].len();
+                sent = stream.try_write_vectored(&slices).transpose()?.unwrap_or(0);
+                all = sent == asked;
+                let of_head = sent.min(head.len());
+                head = &head[of_head..];
+                at += (sent - of_head) as u64;
+                chunk = (!all && !current.is_scarce()).then_some(current);
             }
-            let current = match chunk.take() {
-                Some(chunk) if !chunk.from(at).is_empty() => chunk,
-                _ => self.read_later(file, at..range.end).await?,
-            };
-            let bytes = current.from(at);
-            let sent = match stream.try_write_vectored(&[IoSlice::new(head), IoSlice::new(bytes)]) {
-                Some(sent) => sent?,
-                None => 0,
-            };
-            let of_head = sent.min(head.len());
-            let all = sent == head.len() + bytes.len();
-            head = &head[of_head..];
-            at += (sent - of_head) as u64;
             pace.taken(sent);
             in_a_row += sent;
             if !all {
-                if current.is_scarce() {
-                    drop(current);
-                } else {
-                    chunk = Some(current);
-                }
                 self.writable(stream, &mut pace).await?;
                 in_a_row = 0;
             } else if in_a_row >= TURN_BYTES {
@@ -333,7 +305,7 @@ impl Warm<'_> {
             until: range.start,
             looked: io.now(),
         };
-        warm.window(range.clone());
+        warm.is_warm(range);
         warm
     }
 
@@ -346,24 +318,42 @@ impl Warm<'_> {
         }
     }
 
-    /// What of `rest` to send now, if its beginning is warm.
-    fn window(&mut self, rest: Range<u64>) -> Option<Range<u64>> {
-        if !self.is_wanted {
+    /// Sends what is warm at the start of `rest`: how many bytes went, and whether all that were asked for. `None` if
+    /// nothing is, or it has to be copied.
+    fn send(&mut self, stream: &TcpStream, rest: Range<u64>) -> Option<io::Result<(usize, bool)>> {
+        if !self.is_warm(&rest) {
             return None;
         }
-        let now = self.io.now();
-        if self.until <= rest.start || now.saturating_duration_since(self.looked) >= LOOKED_FOR {
-            let look = rest.start..rest.end.min(rest.start + LOOK_BYTES);
-            if !self.file.is_cached(look.clone()) {
+        let window = rest.start..self.until.min(rest.start + TURN_BYTES as u64);
+        let asked = window.end - window.start;
+        Some(match stream.try_sendfile(self.file, window) {
+            // The socket is full.
+            None => Ok((0, false)),
+            Some(Ok(0)) => Err(ErrorKind::UnexpectedEof.into()),
+            Some(Ok(sent)) => Ok((usize::try_from(sent).unwrap_or(usize::MAX), sent == asked)),
+            Some(Err(error)) if cannot_be_sent(&error) => {
+                self.is_wanted = false;
                 return None;
             }
-            (self.until, self.looked) = (look.end, now);
-        }
-        Some(rest.start..self.until.min(rest.start + TURN_BYTES as u64))
+            Some(Err(error)) => Err(error),
+        })
     }
 
-    fn give_up(&mut self) {
-        self.is_wanted = false;
+    /// Whether the start of `rest` is warm. It is looked at again after a while.
+    fn is_warm(&mut self, rest: &Range<u64>) -> bool {
+        if !self.is_wanted {
+            return false;
+        }
+        let now = self.io.now();
+        if self.until > rest.start && now.saturating_duration_since(self.looked) < LOOKED_FOR {
+            return true;
+        }
+        let look = rest.start..rest.end.min(rest.start + LOOK_BYTES);
+        let is_warm = self.file.is_cached(look.clone());
+        if is_warm {
+            (self.until, self.looked) = (look.end, now);
+        }
+        is_warm
     }
 }
 

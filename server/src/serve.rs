@@ -148,7 +148,8 @@ pub(crate) async fn run(
             None => future::pending().await,
         }
     };
-    let keeping = future::or(sweeping, worker.end_silent());
+    let going_on = GoingOn(Rc::clone(&worker));
+    let keeping = future::or(sweeping, worker.look_after_silent());
     let result = future::or(stopping, future::or(accepting, keeping)).await;
     // The port is free for a successor while the last answers are still being sent.
     drop(listeners);
@@ -156,7 +157,23 @@ pub(crate) async fn run(
     let _ = io
         .timeout(worker.limits.grace_period, worker.drained())
         .await;
+    drop(going_on);
     result
+}
+
+/// Connections go on when the server is dropped: somebody has to end those that rest too long.
+struct GoingOn(Rc<Worker>);
+
+impl Drop for GoingOn {
+    fn drop(&mut self) {
+        let worker = Rc::clone(&self.0);
+        // After an order to stop none rests.
+        if worker.stop.is_set() || worker.connections.borrow().is_empty() {
+            return;
+        }
+        let io = worker.io.clone();
+        io.spawn(async move { worker.end_silent().await }).detach();
+    }
 }
 
 /// Nothing is ever of this type.
@@ -309,12 +326,19 @@ impl Worker {
         tasks.into_iter().for_each(JoinHandle::abort);
     }
 
-    /// Ends connections that have rested for the whole of the idle timeout, and never returns. One task for all: a
-    /// deadline for each would be a third of what an idle connection takes. To find them is to look at all, so one may
-    /// be found late, by a 64th of the timeout at most.
-    async fn end_silent<T>(&self) -> T {
+    /// [`Worker::end_silent`] whenever there are connections. It never returns.
+    async fn look_after_silent<T>(&self) -> T {
         loop {
             poll_fn(|cx| self.poll_connected(cx, true)).await;
+            self.end_silent().await;
+        }
+    }
+
+    /// Ends connections that have rested for the whole of the idle timeout, for as long as there are any. One for all: a
+    /// deadline for each would be a third of what an idle connection takes. To find them is to look at all, so one may
+    /// be found late, by a 64th of the timeout at most.
+    async fn end_silent(&self) {
+        while !self.connections.borrow().is_empty() {
             let wait = self.io.sleep(self.end_overdue());
             let emptied = poll_fn(|cx| self.poll_connected(cx, false));
             future::or(wait, emptied).await;

@@ -148,3 +148,28 @@ fn who_rests_too_long_is_ended_and_who_asks_meanwhile_is_not() {
         });
     }
 }
+
+#[test]
+fn connections_of_a_server_that_was_dropped_go_on_and_are_ended_when_they_rest_too_long() {
+    let tree = Tree::new();
+    tree.file("a", "alpha");
+    for choice in backends("goes on") {
+        let clock = Turned::new();
+        let engine = builder(choice).clock(clock.clone()).build();
+        run_on(&mut engine.expect("an engine"), async |io| {
+            let stop = Stop::default();
+            let (address, serving) = serve(&io, &tree, &stop).await;
+            let stream = TcpStream::connect(io.net(), address).await.expect("in");
+            let served = async || {
+                let answer = ask(&stream, &["GET /a HTTP/1.1"]).await;
+                assert!(answer.ends_with("alpha"), "{answer}");
+            };
+            served().await;
+            serving.abort();
+            io.yield_now().await;
+            served().await;
+            clock.turn(IDLE);
+            assert_eq!(stream.read(&mut [0]).await.expect("an end"), 0);
+        });
+    }
+}
