@@ -245,7 +245,7 @@ impl File {
     /// Whether all of `range` (bytes from the start) seems to be in the page cache, so that reading it,
     /// or sendfile(2), would wait for no device. A hint: it may be evicted the next moment. False also
     /// where nobody can tell: remote filesystems, those without `RWF_NOWAIT`, beyond the end of the
-    /// file, and before Linux 6.5.
+    /// file, before Linux 6.5, and since 6.14 to who neither owns the file nor may write to it.
     ///
     /// # Blocking
     /// On a local filesystem a few system calls on this thread that wait for nothing: cachestat(2) for

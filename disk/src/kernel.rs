@@ -506,7 +506,8 @@ pub trait Kernel {
     /// are only being read: cachestat(2).
     ///
     /// # Errors
-    /// `ENOSYS` before Linux 6.5; `EOPNOTSUPP` where the filesystem cannot tell.
+    /// `ENOSYS` before Linux 6.5; `EOPNOTSUPP` where the filesystem cannot tell; since Linux 6.14 `EPERM` to
+    /// who neither owns the file nor may write to it.
     fn pages_cached(&self, fd: BorrowedFd<'_>, offset: u64, length: u64) -> io::Result<u64> {
         syscalls::pages_cached(fd, offset, length)
     }

@@ -191,7 +191,7 @@ pub(crate) fn pages_cached(fd: BorrowedFd<'_>, offset: u64, length: u64) -> io::
     type Range = [u64; 2];
     /// `struct cachestat`: pages that are cached, dirty, in writeback, evicted, evicted of late.
     type Counts = [u64; 5];
-    // The same on all architectures; not all C libraries name it.
+    // The same wherever numbers are the common ones; not all C libraries name it.
     const CACHESTAT: libc::c_long = 451;
     const NO_FLAGS: libc::c_uint = 0;
     let (range, mut counts): (Range, Counts) = ([offset, length], [0; 5]);

@@ -165,12 +165,12 @@ impl Worker {
             let _ = stream.options().set_tcp_notsent_lowat(UNSENT_BYTES);
         }
         while at < range.end {
-            let (sent, all);
+            let (sent, goes_on);
             if head.is_empty()
                 && chunk.is_none()
                 && let Some(done) = warm.send(stream, at..range.end)
             {
-                (sent, all) = done?;
+                (sent, goes_on) = done?;
                 at += sent as u64;
             } else {
                 let current = match chunk.take() {
@@ -180,15 +180,15 @@ impl Worker {
                 let slices = [IoSlice::new(head), IoSlice::new(current.from(at))];
                 let asked = slices[0].len() + slices[1].len();
                 sent = stream.try_write_vectored(&slices).transpose()?.unwrap_or(0);
-                all = sent == asked;
+                goes_on = sent == asked;
                 let of_head = sent.min(head.len());
                 head = &head[of_head..];
                 at += (sent - of_head) as u64;
-                chunk = (!all && !current.is_scarce()).then_some(current);
+                chunk = (!goes_on && !current.is_scarce()).then_some(current);
             }
             pace.taken(sent);
             in_a_row += sent;
-            if !all {
+            if !goes_on {
                 self.writable(stream, &mut pace).await?;
                 in_a_row = 0;
             } else if in_a_row >= TURN_BYTES {
@@ -318,19 +318,19 @@ impl Warm<'_> {
         }
     }
 
-    /// Sends what is warm at the start of `rest`: how many bytes went, and whether all that were asked for. `None` if
+    /// Sends what is warm at the start of `rest`: how many bytes went, and whether to go on without waiting. `None` if
     /// nothing is, or it has to be copied.
     fn send(&mut self, stream: &TcpStream, rest: Range<u64>) -> Option<io::Result<(usize, bool)>> {
         if !self.is_warm(&rest) {
             return None;
         }
         let window = rest.start..self.until.min(rest.start + TURN_BYTES as u64);
-        let asked = window.end - window.start;
         Some(match stream.try_sendfile(self.file, window) {
             // The socket is full.
             None => Ok((0, false)),
             Some(Ok(0)) => Err(ErrorKind::UnexpectedEof.into()),
-            Some(Ok(sent)) => Ok((usize::try_from(sent).unwrap_or(usize::MAX), sent == asked)),
+            // Also if it is less than asked for: to ask again tells whether the socket is full.
+            Some(Ok(sent)) => Ok((usize::try_from(sent).unwrap_or(usize::MAX), true)),
             Some(Err(error)) if cannot_be_sent(&error) => {
                 self.is_wanted = false;
                 return None;

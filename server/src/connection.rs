@@ -123,6 +123,8 @@ impl Worker {
                         };
                         let requests = self.requests(stream, input, first);
                         match Box::pin(requests).await {
+                            // None may begin to rest any more.
+                            Ok(Next::Rest(_)) if self.stop.is_set() => break Ok(End::Clean),
                             Ok(Next::Rest(lines)) => empty_lines = lines,
                             Ok(Next::End(end)) => break Ok(end),
                             Err(error) => break Err(error),

@@ -13,8 +13,8 @@ use std::time::Duration;
 pub struct Limits {
     /// From the first byte of a request to the end of its header fields; then 408.
     pub header_timeout: Duration,
-    /// How long a connection may rest between requests; then it is closed silently, a 64th of that
-    /// later at most: one look at all connections finds those that are due.
+    /// How long a connection may rest between requests; then it is closed silently, a 64th of that or a
+    /// millisecond later at most: one look at all connections finds those that are due.
     pub idle_timeout: Duration,
     /// How long a client may take no byte of its answer; then it is cut off.
     pub write_timeout: Duration,

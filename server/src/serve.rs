@@ -33,6 +33,8 @@ const ACCEPTS_PER_TURN: usize = 64;
 /// While there is no room nobody may say so for this long: descriptors may also come back elsewhere
 /// in the process, and connections become silent.
 const EXHAUSTED_PAUSE: Duration = Duration::from_millis(100);
+/// An engine polls so many tasks in a turn, if they are runnable.
+const TASKS_PER_TURN: usize = 256;
 /// Between two looks for connections that rest too long, whatever the idle timeout is.
 const SCAN_PAUSE_MIN: Duration = Duration::from_millis(1);
 /// Connections that are turned away with an answer, at a time; more are just closed.
@@ -167,8 +169,13 @@ struct GoingOn(Rc<Worker>);
 impl Drop for GoingOn {
     fn drop(&mut self) {
         let worker = Rc::clone(&self.0);
-        // After an order to stop none rests.
-        if worker.stop.is_set() || worker.connections.borrow().is_empty() {
+        let some_rest = || {
+            let connections = worker.connections.borrow();
+            let mut all = connections.iter();
+            all.any(|(_, connection)| connection.rest.since().is_some())
+        };
+        // After an order to stop none begins to.
+        if worker.connections.borrow().is_empty() || (worker.stop.is_set() && !some_rest()) {
             return;
         }
         let io = worker.io.clone();
@@ -342,8 +349,11 @@ impl Worker {
             let wait = self.io.sleep(self.end_overdue());
             let emptied = poll_fn(|cx| self.poll_connected(cx, false));
             future::or(wait, emptied).await;
-            // Who was heard of in this very turn goes on.
-            self.io.yield_now().await;
+            // Who has been heard of goes on, however many there are.
+            let turns = 1 + self.connections.borrow().len() / TASKS_PER_TURN;
+            for _ in 0..turns {
+                self.io.yield_now().await;
+            }
         }
     }
 
