@@ -11,9 +11,12 @@
 //!
 //! An injected error of `close` leaves the descriptor open, which the kernel never does.
 
+use std::fs;
+
+use ambidex_tests::client::get;
 use ambidex_tests::rig::skipped;
 use ambidex_tests::rig::strace::{self, Call, Tracer};
-use ambidex_tests::server::{Backend, backends};
+use ambidex_tests::server::{Backend, backends, eventually};
 use tempfile::TempDir;
 
 use crate::stage::Promise::{Honest, Right};
@@ -147,8 +150,21 @@ impl Cell<'_> {
         );
         let options = ["-e", trace.as_str(), "-e", inject.as_str()];
         let file = folder.path().join("trace");
+        let needs_threads = *call == "clone3";
+        if needs_threads {
+            // Who has answered has started up, which takes a thread of the pool.
+            load.run(1).expect_right(&name);
+            eventually("the threads of the pool end when idle", || {
+                pool_threads(server.pid()) == 0
+            });
+        }
         // From the first request on: some calls are made then or never.
         let tracer = Tracer::attach(server.pid(), &file, &options).expect("strace attaches");
+        if needs_threads {
+            // Nothing knows this name yet, so the file system itself is asked, which may take long. A cold
+            // read is not always enough: a quick disk answers within the attempt not to wait.
+            assert_eq!(get(server.addr(), "/nothing").status, 404, "{name}");
+        }
         let mut tally = load.run(requests());
         let calls = tracer.finish().expect("strace writes");
         promise.check(&tally, &name);
@@ -158,6 +174,12 @@ impl Cell<'_> {
         tally.add(expect_normal(server, &load, &name));
         report.cell(&name, tally);
     }
+}
+
+fn pool_threads(pid: u32) -> usize {
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).expect("the server is running");
+    let names = threads.filter_map(|t| fs::read_to_string(t.ok()?.path().join("comm")).ok());
+    names.filter(|name| name == "ambidex-disk\n").count()
 }
 
 #[test]
