@@ -4,7 +4,7 @@
 //! traced, so what the ring does by itself is invisible here, which is what some tests are about.
 
 use std::collections::HashMap;
-use std::fs;
+use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -47,28 +47,36 @@ pub struct Tracer {
 }
 
 impl Tracer {
-    /// Attaches to `pid` and all its threads, with output in `file`, and returns once it traces.
+    /// Attaches to `pid` and all its threads, with output in `file`, and returns once it traces. What
+    /// `strace` itself says is in a file beside it that ends in `.said`.
     ///
     /// # Errors
     ///
     /// That of starting `strace`, or `Other` with its own words when it gives up.
     pub fn attach(pid: u32, file: &Path, extra: &[&str]) -> io::Result<Self> {
+        let said = file.with_extension("said");
         let child = Command::new("strace")
             .args(["-f", "-y"])
             .args(extra)
             .arg("-o")
             .arg(file)
             .args(["-p", &pid.to_string()])
-            .stderr(Stdio::null())
+            .stderr(File::create(&said)?)
             .spawn()?;
         let mut tracer = Self {
             child,
             pid,
             file: file.to_owned(),
         };
-        while !traced(pid)? {
+        // A thread has a tracer (PTRACE_SEIZE) before its calls are seen, which they are from
+        // PTRACE_INTERRUPT on: strace says this word after both, of all threads.
+        while !fs::read_to_string(&said)?.contains(" attached") {
             if let Some(status) = tracer.child.try_wait()? {
-                return Err(io::Error::other(format!("strace -p {pid}: {status}")));
+                let words = fs::read_to_string(&said)?;
+                let words = words.trim();
+                return Err(io::Error::other(format!(
+                    "strace -p {pid}: {status}: {words}"
+                )));
             }
             std::thread::yield_now();
         }
@@ -121,19 +129,6 @@ impl Drop for Tracer {
             eprintln!("stopping strace: {error}");
         }
     }
-}
-
-/// Whether every thread of `pid` has a tracer; the kernel's io_uring workers never have one.
-fn traced(pid: u32) -> io::Result<bool> {
-    for thread in fs::read_dir(format!("/proc/{pid}/task"))? {
-        // It may have ended meanwhile.
-        let status = fs::read_to_string(thread?.path().join("status")).unwrap_or_default();
-        let worker = status.starts_with("Name:\tiou-");
-        if !worker && status.lines().any(|line| line == "TracerPid:\t0") {
-            return Ok(false);
-        }
-    }
-    Ok(true)
 }
 
 /// How often the threads of `pid` were switched, or `None` when one of them does not sleep.
