@@ -56,8 +56,17 @@ enum Step {
     Refuse(Refusal),
     /// The body after a head of so many bytes is to be read.
     Drain(usize, Body),
-    /// Answered: how long its head was, and whether the connection goes on.
-    Answered(usize, bool),
+    Answered(Answered),
+}
+
+/// What there is to know of a request once it is answered.
+struct Answered {
+    /// How long its head was.
+    head: usize,
+    /// Whether the connection goes on.
+    keep_alive: bool,
+    /// Whether the client said that it sends no more: `Connection: close`, or HTTP/1.0, and no body.
+    is_last: bool,
 }
 
 /// What came of reading from a connection that rested.
@@ -212,10 +221,16 @@ impl Worker {
                     }
                 }
                 // The order to stop may have come during the answer.
-                Step::Answered(_, keep_alive) if !keep_alive || self.stop.is_set() => {
-                    return Ok(Next::End(End::Linger));
+                Step::Answered(answered) if !answered.keep_alive || self.stop.is_set() => {
+                    let is_all = answered.is_last && input.len() == answered.head;
+                    let end = if is_all && self.has_come(stream)? == 0 {
+                        End::Clean
+                    } else {
+                        End::Linger
+                    };
+                    return Ok(Next::End(end));
                 }
-                Step::Answered(head, _) => {
+                Step::Answered(Answered { head, .. }) => {
                     input.drain(..head);
                     progress = Progress::default();
                 }
@@ -249,17 +264,25 @@ impl Worker {
                     }
                     None => request.body == Body::None,
                 };
+                let is_last = !request.keep_alive && request.body == Body::None;
                 let keep_alive = request.keep_alive && rest_is_known && !self.stop.is_set();
+                let answered = |keep_alive| {
+                    Step::Answered(Answered {
+                        head,
+                        keep_alive,
+                        is_last,
+                    })
+                };
                 if !progress.is_not_ready
                     && let Some(sent) = self.send_ready(stream, &request, keep_alive)?
                 {
                     if let Some(finish) = self.finish(stream, sent) {
                         finish.await?;
                     }
-                    return Ok(Step::Answered(head, keep_alive));
+                    return Ok(answered(keep_alive));
                 }
                 let keep_alive = self.respond(stream, &request, keep_alive).await?;
-                Ok(Step::Answered(head, keep_alive))
+                Ok(answered(keep_alive))
             }
         }
     }
@@ -313,6 +336,15 @@ impl Worker {
             input.extend_from_slice(&scratch[..length]);
         }
         Some(read)
+    }
+
+    /// Takes what has come meanwhile, and tells how much that is: 0 as well if the client has ended its side.
+    ///
+    /// # Errors
+    /// Those of the socket.
+    fn has_come(&self, stream: &TcpStream) -> io::Result<usize> {
+        let scratch = &mut *self.scratch.borrow_mut();
+        Ok(stream.try_read(scratch).transpose()?.unwrap_or(0))
     }
 
     /// Closes so that the client gets the whole answer: ends our side, then reads until it ends

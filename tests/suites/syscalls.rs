@@ -111,15 +111,9 @@ impl Traced {
     fn answer_at_once(&self, clients: &mut [Client]) -> Vec<Call> {
         self.stop();
         let before = self.text().len();
-        for (file, client) in clients.iter_mut().enumerate() {
-            client.send(format!("GET /file{file} HTTP/1.1\r\nHost: test\r\n\r\n").as_bytes());
-        }
+        ask(clients, "");
         self.server.signal(Signal::CONT);
-        for (file, client) in clients.iter_mut().enumerate() {
-            let response = client.read_response(false);
-            assert_eq!(response.status, 200);
-            assert!(response.body == content(file as u64, 1024), "file{file}");
-        }
+        expect_answers(clients);
         self.stop();
         let calls = strace::parse(&self.text()[before..]);
         self.server.signal(Signal::CONT);
@@ -129,6 +123,22 @@ impl Traced {
     fn finish(mut self) -> Vec<Call> {
         assert_eq!(self.server.terminate().code(), Some(0));
         strace::read(&self.trace()).expect("strace writes")
+    }
+}
+
+/// Asks for a file on each connection, with these further header fields.
+fn ask(clients: &mut [Client], fields: &str) {
+    for (file, client) in clients.iter_mut().enumerate() {
+        let request = format!("GET /file{file} HTTP/1.1\r\nHost: test\r\n{fields}\r\n");
+        client.send(request.as_bytes());
+    }
+}
+
+fn expect_answers(clients: &mut [Client]) {
+    for (file, client) in clients.iter_mut().enumerate() {
+        let response = client.read_response(false);
+        assert_eq!(response.status, 200);
+        assert!(response.body == content(file as u64, 1024), "file{file}");
     }
 }
 
@@ -271,4 +281,45 @@ fn head_and_body_leave_at_once_and_together() {
     assert!(option.contains("[1]"), "{option}");
     let sends = |line: &&str| line.contains("HTTP/1.1 200 OK");
     assert_eq!(text.lines().filter(sends).count(), 1, "one call a response");
+}
+
+/// The client says that it sends no more: its connection is closed as soon as it is answered, and has never had to
+/// wait in the epoll set.
+#[test]
+fn a_connection_for_one_request_is_never_registered() {
+    let Some(traced) = Traced::start("never registered") else {
+        return;
+    };
+    let warm = warm_clients(&traced.server);
+    traced.stop();
+    let before = traced.text().len();
+    let mut clients: Vec<_> = (0..FILES)
+        .map(|_| Client::connect(traced.server.addr()))
+        .collect();
+    ask(&mut clients, "Connection: close\r\n");
+    traced.server.signal(Signal::CONT);
+    expect_answers(&mut clients);
+    for client in &mut clients {
+        client.expect_closed();
+    }
+    traced.stop();
+    let calls = strace::parse(&traced.text()[before..]);
+    traced.server.signal(Signal::CONT);
+
+    let accepted: BTreeSet<_> = named(&calls, "accept4")
+        .filter_map(Call::returned)
+        .filter(|&fd| fd >= 0)
+        .collect();
+    assert!(!accepted.is_empty());
+    for call in &calls {
+        let name = call.name.as_str();
+        let socket = call.number(if name == "epoll_ctl" { 2 } else { 0 });
+        let is_extra = ["epoll_ctl", "shutdown"].contains(&name);
+        assert!(
+            !is_extra || !socket.is_some_and(|fd| accepted.contains(&fd)),
+            "{call:?}"
+        );
+    }
+    drop(warm);
+    traced.finish();
 }
