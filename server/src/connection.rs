@@ -75,8 +75,9 @@ enum Glance {
     Nothing,
     /// The client has ended its side.
     End,
-    /// The answer to all that had come was ready, and is sent as far as the socket took it.
-    Sent(Sent),
+    /// The answer to all that had come was ready, and is sent as far as the socket took it. The second: the
+    /// connection goes on.
+    Sent(Sent, bool),
     /// More than that is to be done. The second: it is one request, and its answer is not ready.
     Input(Vec<u8>, bool),
 }
@@ -110,13 +111,16 @@ impl Worker {
                 match self.glance(stream) {
                     Ok(Glance::Nothing) => continue,
                     Ok(Glance::End) => break Ok(End::Clean),
-                    Ok(Glance::Sent(sent)) => {
+                    Ok(Glance::Sent(sent, goes_on)) => {
                         self.rest_of(key).end();
                         empty_lines = 0;
                         if let Some(finish) = self.finish(stream, sent)
                             && let Err(error) = finish.await
                         {
                             break Err(error);
+                        }
+                        if !goes_on {
+                            break self.end_of_last(stream);
                         }
                         // The order to stop may have come meanwhile.
                         if self.stop.is_set() {
@@ -174,13 +178,14 @@ impl Worker {
             && let Parsed::Complete(request, head) = parse_within(input, &self.bounds())
             && head == input.len()
             && request.body == Body::None
-            && request.keep_alive
             && !self.stop.is_set()
         {
-            return Ok(match self.send_ready(stream, &request, true)? {
-                Some(sent) => Glance::Sent(sent),
-                None => Glance::Input(input.to_vec(), true),
-            });
+            return Ok(
+                match self.send_ready(stream, &request, request.keep_alive)? {
+                    Some(sent) => Glance::Sent(sent, request.keep_alive),
+                    None => Glance::Input(input.to_vec(), true),
+                },
+            );
         }
         Ok(Glance::Input(input.to_vec(), false))
     }
@@ -223,8 +228,8 @@ impl Worker {
                 // The order to stop may have come during the answer.
                 Step::Answered(answered) if !answered.keep_alive || self.stop.is_set() => {
                     let is_all = answered.is_last && input.len() == answered.head;
-                    let end = if is_all && self.has_come(stream)? == 0 {
-                        End::Clean
+                    let end = if is_all {
+                        self.end_of_last(stream)?
                     } else {
                         End::Linger
                     };
@@ -338,13 +343,18 @@ impl Worker {
         Some(read)
     }
 
-    /// Takes what has come meanwhile, and tells how much that is: 0 as well if the client has ended its side.
+    /// How to end when the client has said that it sends no more, and has been answered.
     ///
     /// # Errors
     /// Those of the socket.
-    fn has_come(&self, stream: &TcpStream) -> io::Result<usize> {
+    fn end_of_last(&self, stream: &TcpStream) -> io::Result<End> {
         let scratch = &mut *self.scratch.borrow_mut();
-        Ok(stream.try_read(scratch).transpose()?.unwrap_or(0))
+        let come = stream.try_read(scratch).transpose()?;
+        Ok(if come.is_some_and(|length| length > 0) {
+            End::Linger
+        } else {
+            End::Clean
+        })
     }
 
     /// Closes so that the client gets the whole answer: ends our side, then reads until it ends

@@ -68,3 +68,21 @@ fn nothing_is_answered_after_an_answer_that_closes() {
         }
     });
 }
+
+/// A plain close with unread input would send RST, which overtakes what is still on its way.
+#[test]
+fn what_a_client_sends_after_it_asked_to_close_costs_nothing_of_its_answer() {
+    let tree = tree();
+    tree.file("large", content(6, LARGE));
+    each_backend(tree.path(), |server| {
+        let mut client = Client::connect(server.addr());
+        client.send(b"GET /large HTTP/1.1\r\nHost: t\r\nConnection: close\r\n\r\n");
+        let head = client.read_head().expect("a response");
+        assert_eq!((head.status, head.content_length()), (200, LARGE as u64));
+        client.send(&[b'\n'; 10_000]);
+        let mut body = vec![0; LARGE];
+        std::io::Read::read_exact(&mut client, &mut body).expect("the whole body");
+        assert!(body == content(6, LARGE));
+        client.expect_closed();
+    });
+}
