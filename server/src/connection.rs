@@ -114,6 +114,10 @@ impl Worker {
                     Ok(Glance::Sent(sent, goes_on)) => {
                         self.rest_of(key).end();
                         empty_lines = 0;
+                        // The socket has it all at once: what may come later no look would show.
+                        if !goes_on && sent.rest.is_none() {
+                            break Ok(End::Clean);
+                        }
                         if let Some(finish) = self.finish(stream, sent)
                             && let Err(error) = finish.await
                         {
