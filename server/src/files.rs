@@ -84,10 +84,10 @@ pub struct Files {
     /// Types of extensions, before those that are built in.
     pub types: Types,
     /// Whether large files are sent out of the page cache by sendfile(2), where that is warm and the
-    /// kernel tells (Linux 6.5; since 6.14 to the owner of a file or who may write to it). It costs the processor less than half. **But what waits in a
-    /// socket is then the file itself**: one that is written to or truncated in place while it is
-    /// being sent reaches the client with bytes of both states, and nothing tells. So only for files
-    /// that are replaced by rename(2).
+    /// kernel tells (Linux 6.5; since 6.14 to the owner of a file or who may write to it). It costs the
+    /// processor less than half. **But what waits in a socket is then the file itself**: one that is
+    /// written to or truncated in place while it is being sent reaches the client with bytes of both
+    /// states, and nothing tells. So only for files that are replaced by rename(2).
     pub sendfile: bool,
 }
 

@@ -18,6 +18,7 @@ use std::thread;
 use std::time::Duration;
 
 use ambidex_tests::client::get;
+use ambidex_tests::rig::thread_names;
 use ambidex_tests::server::{Backend, Server, backends, built, eventually};
 use serde_json::Value;
 
@@ -136,14 +137,11 @@ impl Subject {
 
     /// Its own: of the kernel's workers one stays with each ring that has ever had work for it.
     fn threads(&self) -> usize {
-        let folder = fs::read_dir(format!("/proc/{}/task", self.pid));
-        let threads = folder.expect("the server is running");
-        let is_own = |thread: &fs::DirEntry| {
-            // It may have ended meanwhile.
-            let name = fs::read_to_string(thread.path().join("comm")).unwrap_or_default();
-            !name.starts_with("iou-")
-        };
-        threads.flatten().filter(is_own).count()
+        let names = thread_names(self.pid);
+        names
+            .iter()
+            .filter(|name| !name.starts_with("iou-"))
+            .count()
     }
 
     fn sample(&self) -> Sample {

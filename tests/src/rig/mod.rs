@@ -24,6 +24,17 @@ pub fn skipped(name: &str, reason: &str) {
     let _ = writeln!(io::stderr(), "SKIPPED {name}: {reason}");
 }
 
+/// The names of the threads of `pid`, the kernel's I/O workers (`iou-...`) among them.
+///
+/// # Panics
+/// When there is no such process.
+pub fn thread_names(pid: u32) -> Vec<String> {
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).expect("it is running");
+    // One may have ended meanwhile.
+    let names = threads.filter_map(|t| fs::read_to_string(t.ok()?.path().join("comm")).ok());
+    names.map(|name| name.trim_end().to_owned()).collect()
+}
+
 /// Whether the process `pid` is on its way out: ended, or with a thread that SIGKILL is only waiting to end.
 ///
 /// That is as far as a process gets while the kernel waits for storage on its behalf: exit(2) has been

@@ -269,6 +269,18 @@ mod tests {
 "#;
 
     #[test]
+    fn who_is_not_there_is_not_attached_to_in_the_words_of_strace() {
+        if let Some(reason) = missing() {
+            return crate::rig::skipped("not attached", &reason);
+        }
+        let folder = tempfile::tempdir().expect("a temporary directory");
+        // Beyond the largest process number of Linux.
+        let tracer = Tracer::attach(1 << 23, &folder.path().join("trace"), &[]);
+        let error = tracer.err().expect("there is no such process");
+        assert!(error.to_string().contains("No such process"), "{error}");
+    }
+
+    #[test]
     fn calls_are_parsed() {
         let calls = parse(TEXT);
         let names: Vec<_> = calls.iter().map(|call| call.name.as_str()).collect();

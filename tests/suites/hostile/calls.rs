@@ -11,11 +11,9 @@
 //!
 //! An injected error of `close` leaves the descriptor open, which the kernel never does.
 
-use std::fs;
-
 use ambidex_tests::client::get;
-use ambidex_tests::rig::skipped;
 use ambidex_tests::rig::strace::{self, Call, Tracer};
+use ambidex_tests::rig::{skipped, thread_names};
 use ambidex_tests::server::{Backend, backends, eventually};
 use tempfile::TempDir;
 
@@ -155,7 +153,7 @@ impl Cell<'_> {
             // Who has answered has started up, which takes a thread of the pool.
             load.run(1).expect_right(&name);
             eventually("the threads of the pool end when idle", || {
-                pool_threads(server.pid()) == 0
+                !thread_names(server.pid()).contains(&"ambidex-disk".to_owned())
             });
         }
         // From the first request on: some calls are made then or never.
@@ -174,12 +172,6 @@ impl Cell<'_> {
         tally.add(expect_normal(server, &load, &name));
         report.cell(&name, tally);
     }
-}
-
-fn pool_threads(pid: u32) -> usize {
-    let threads = fs::read_dir(format!("/proc/{pid}/task")).expect("the server is running");
-    let names = threads.filter_map(|t| fs::read_to_string(t.ok()?.path().join("comm")).ok());
-    names.filter(|name| name == "ambidex-disk\n").count()
 }
 
 #[test]
